@@ -1,0 +1,1 @@
+"""From the words of a config to objects: the only place that knows both sides."""

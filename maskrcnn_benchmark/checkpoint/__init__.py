@@ -1,0 +1,1 @@
+"""Weights on disk: written whole or not at all, read without running code, matched by name."""

@@ -1,0 +1,231 @@
+"""The keys below MODEL that describe what is done with each region of interest (RoI), and MODEL itself."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from maskrcnn_benchmark.config.kinds import (
+    Classes,
+    Count,
+    Device,
+    Limit,
+    PoolerScales,
+    Positive,
+    Share,
+    Size,
+    Sizes,
+)
+from maskrcnn_benchmark.config.model_sections import (
+    Backbone,
+    FbNet,
+    Fpn,
+    GroupNorm,
+    ResNets,
+    RetinaNet,
+    Rpn,
+)
+from maskrcnn_benchmark.config.section import Section
+
+_POOLER_RESOLUTION = "Cells along each side of the pooled RoI."
+_SAMPLING_RATIO = "Samples along each side of a cell of RoIAlign; 0 = as many as the cell has pixels."
+_POOLER_SCALES = "1 / stride of each feature map that RoIs are pooled from, finest first."
+
+
+class RoiHeads(Section):
+    """MODEL.ROI_HEADS."""
+
+    USE_FPN: bool = Field(
+        False, description="Has no effect (POOLER_SCALES decides); kept for old files."
+    )
+    FG_IOU_THRESHOLD: Share = Field(
+        0.5, description="A proposal with at least this IoU with a target gets its class."
+    )
+    BG_IOU_THRESHOLD: Share = Field(
+        0.5,
+        description="A proposal below this IoU with every target is background; between the two "
+        "thresholds it is ignored.",
+    )
+    BBOX_REG_WEIGHTS: tuple[Positive, Positive, Positive, Positive] = Field(
+        (10.0, 10.0, 5.0, 5.0),
+        description="Factors on the four box deltas (dx, dy, dw, dh) that the box head learns.",
+    )
+    BATCH_SIZE_PER_IMAGE: Size = Field(
+        512, description="Proposals drawn per image for the losses of the heads."
+    )
+    POSITIVE_FRACTION: Share = Field(
+        0.25, description="At most this share of the drawn proposals are objects."
+    )
+    SCORE_THRESH: Share = Field(
+        0.05, description="Detections with a higher score are kept, at test."
+    )
+    NMS: Share = Field(
+        0.5,
+        description="IoU at which NMS drops the lower-scored detection of the same class; 0 = no NMS.",
+    )
+    DETECTIONS_PER_IMG: Limit = Field(
+        100, description="Most detections per image, over all classes; 0 or -1 = no limit."
+    )
+
+
+class RoiBoxHead(Section):
+    """MODEL.ROI_BOX_HEAD."""
+
+    FEATURE_EXTRACTOR: str = Field(
+        "ResNet50Conv5ROIFeatureExtractor",
+        description="Name of the part that turns a pooled RoI into features: "
+        "ResNet50Conv5ROIFeatureExtractor (C4), FPN2MLPFeatureExtractor, "
+        "FPNXconv1fcFeatureExtractor, FBNet.roi_head, or one registered by you.",
+        examples=[
+            "ResNet50Conv5ROIFeatureExtractor",
+            "FPN2MLPFeatureExtractor",
+            "FPNXconv1fcFeatureExtractor",
+            "FBNet.roi_head",
+        ],
+    )
+    PREDICTOR: str = Field(
+        "FastRCNNPredictor",
+        description="Name of the last layers: FastRCNNPredictor (averages over the RoI; C4), "
+        "FPNPredictor, or one registered by you.",
+        examples=["FastRCNNPredictor", "FPNPredictor"],
+    )
+    POOLER_RESOLUTION: Size = Field(14, description=_POOLER_RESOLUTION)
+    POOLER_SAMPLING_RATIO: Count = Field(0, description=_SAMPLING_RATIO)
+    POOLER_SCALES: PoolerScales = Field((1.0 / 16,), description=_POOLER_SCALES)
+    NUM_CLASSES: Classes = Field(
+        81, description="Number of classes of box and mask head, background included."
+    )
+    MLP_HEAD_DIM: Size = Field(1024, description="Width of the fully connected layers.")
+    USE_GN: bool = Field(False, description="Group normalisation in the feature extractor.")
+    DILATION: Size = Field(
+        1, description="Dilation of the 3x3 convolutions of FPNXconv1fcFeatureExtractor."
+    )
+    CONV_HEAD_DIM: Size = Field(
+        256, description="Channels of the convolutions of FPNXconv1fcFeatureExtractor."
+    )
+    NUM_STACKED_CONVS: Count = Field(
+        4, description="Number of convolutions of FPNXconv1fcFeatureExtractor."
+    )
+
+
+class RoiMaskHead(Section):
+    """MODEL.ROI_MASK_HEAD."""
+
+    FEATURE_EXTRACTOR: str = Field(
+        "ResNet50Conv5ROIFeatureExtractor",
+        description="Name of the part that turns a pooled RoI into features: "
+        "ResNet50Conv5ROIFeatureExtractor (C4), MaskRCNNFPNFeatureExtractor, FBNet.roi_head_mask, "
+        "or one registered by you.",
+        examples=[
+            "ResNet50Conv5ROIFeatureExtractor",
+            "MaskRCNNFPNFeatureExtractor",
+            "FBNet.roi_head_mask",
+        ],
+    )
+    PREDICTOR: str = Field(
+        "MaskRCNNC4Predictor",
+        description="Name of the last layers: MaskRCNNC4Predictor (doubles the side; C4 and FPN), "
+        "MaskRCNNConv1x1Predictor, or one registered by you.",
+        examples=["MaskRCNNC4Predictor", "MaskRCNNConv1x1Predictor"],
+    )
+    POOLER_RESOLUTION: Size = Field(14, description=_POOLER_RESOLUTION)
+    POOLER_SAMPLING_RATIO: Count = Field(0, description=_SAMPLING_RATIO)
+    POOLER_SCALES: PoolerScales = Field((1.0 / 16,), description=_POOLER_SCALES)
+    MLP_HEAD_DIM: Size = Field(1024, description="Has no effect; kept for old files.")
+    CONV_LAYERS: Sizes = Field(
+        (256, 256, 256, 256),
+        description="Channels of the 3x3 convolutions; the last is also the transposed one's.",
+    )
+    RESOLUTION: Size = Field(
+        14, description="Cells along each side of a predicted mask (and of its target)."
+    )
+    SHARE_BOX_FEATURE_EXTRACTOR: bool = Field(
+        True, description="Use the box head's features (C4) instead of an extractor of its own."
+    )
+    POSTPROCESS_MASKS: bool = Field(
+        False,
+        description="The model returns masks pasted into the image instead of RESOLUTION x "
+        "RESOLUTION probabilities.",
+    )
+    POSTPROCESS_MASKS_THRESHOLD: float = Field(
+        0.5,
+        le=1,
+        description="Probability above which a pixel belongs to the object; below 0 = soft masks.",
+    )
+    DILATION: Size = Field(1, description="Dilation of the 3x3 convolutions.")
+    USE_GN: bool = Field(False, description="Group normalisation after the 3x3 convolutions.")
+
+
+class RoiKeypointHead(Section):
+    """MODEL.ROI_KEYPOINT_HEAD."""
+
+    FEATURE_EXTRACTOR: str = Field(
+        "KeypointRCNNFeatureExtractor",
+        description="Name of the part that turns a pooled RoI into features: "
+        "KeypointRCNNFeatureExtractor, FBNet.roi_head_keypoints, or one registered by you.",
+        examples=["KeypointRCNNFeatureExtractor", "FBNet.roi_head_keypoints"],
+    )
+    PREDICTOR: str = Field(
+        "KeypointRCNNPredictor",
+        description="Name of the last layers: KeypointRCNNPredictor, or one registered by you.",
+        examples=["KeypointRCNNPredictor"],
+    )
+    POOLER_RESOLUTION: Size = Field(14, description=_POOLER_RESOLUTION)
+    POOLER_SAMPLING_RATIO: Count = Field(0, description=_SAMPLING_RATIO)
+    POOLER_SCALES: PoolerScales = Field((1.0 / 16,), description=_POOLER_SCALES)
+    MLP_HEAD_DIM: Size = Field(1024, description="Has no effect; kept for old files.")
+    CONV_LAYERS: Sizes = Field((512,) * 8, description="Channels of the 3x3 convolutions.")
+    RESOLUTION: Size = Field(14, description="Cells along each side of a predicted heat map.")
+    NUM_CLASSES: Size = Field(17, description="Number of keypoints of an object.")
+    SHARE_BOX_FEATURE_EXTRACTOR: bool = Field(
+        True, description="Use the box head's features instead of an extractor of its own."
+    )
+
+
+class Model(Section):
+    """MODEL."""
+
+    RPN_ONLY: bool = Field(False, description="Region proposals (or RetinaNet) only, no RoI heads.")
+    MASK_ON: bool = Field(False, description="Predict a mask for each detection.")
+    RETINANET_ON: bool = Field(
+        False, description="RetinaNet: one stage, detections straight from the anchors."
+    )
+    KEYPOINT_ON: bool = Field(False, description="Predict keypoints for each detection.")
+    DEVICE: Device = Field("cuda", description="Where the network runs: cpu, cuda, cuda:1, mps, ...")
+    META_ARCHITECTURE: str = Field(
+        "GeneralizedRCNN", description="Name of the detector class.", examples=["GeneralizedRCNN"]
+    )
+    CLS_AGNOSTIC_BBOX_REG: bool = Field(
+        False, description="One box per proposal for all classes instead of one per class."
+    )
+    WEIGHT: str = Field(
+        "",
+        description="Weights to start from: a file, a http(s) address, catalog://NAME (see "
+        "ModelCatalog), or empty for none. A last_checkpoint in OUTPUT_DIR wins.",
+    )
+    NUMERICS: str = Field(
+        "detectron",
+        description="Whose conventions the numbers follow (box widths, anchors, RoIAlign, NMS, "
+        "mask pasting): detectron = the old project and its weights.",
+        examples=["detectron"],
+    )
+    BACKBONE: Backbone = Field(default_factory=Backbone, description="From image to feature maps.")
+    FPN: Fpn = Field(default_factory=Fpn, description="Feature pyramid.")
+    GROUP_NORM: GroupNorm = Field(
+        default_factory=GroupNorm, description="Group normalisation, wherever it is used."
+    )
+    RPN: Rpn = Field(default_factory=Rpn, description="Region proposals.")
+    ROI_HEADS: RoiHeads = Field(
+        default_factory=RoiHeads, description="What all heads on regions of interest share."
+    )
+    ROI_BOX_HEAD: RoiBoxHead = Field(
+        default_factory=RoiBoxHead, description="Class and box of each region."
+    )
+    ROI_MASK_HEAD: RoiMaskHead = Field(
+        default_factory=RoiMaskHead, description="Mask of each detection."
+    )
+    ROI_KEYPOINT_HEAD: RoiKeypointHead = Field(
+        default_factory=RoiKeypointHead, description="Keypoints of each detection."
+    )
+    RESNETS: ResNets = Field(default_factory=ResNets, description="ResNet and ResNeXt bodies.")
+    RETINANET: RetinaNet = Field(default_factory=RetinaNet, description="RetinaNet.")
+    FBNET: FbNet = Field(default_factory=FbNet, description="FBNet bodies and heads.")

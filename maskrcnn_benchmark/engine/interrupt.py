@@ -1,0 +1,57 @@
+"""Ctrl-C and SIGTERM as a wish to stop at the next good moment."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from types import FrameType, TracebackType
+from typing import Any
+
+
+class Interrupt:
+    """While active, the first SIGINT or SIGTERM only sets `requested`; the second one stops at once.
+
+    Loader workers that are forked meanwhile ignore the signal: they end with their parent.
+    """
+
+    def __init__(self) -> None:
+        """Start without a request; `with` makes it listen."""
+        self.requested = False
+        self._owner = os.getpid()
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> Interrupt:
+        self._owner = os.getpid()
+        # Python lets only the main thread handle signals; elsewhere they act as they always do.
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous.clear()
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._owner:
+            return
+        if self.requested:
+            self._restore()
+            raise KeyboardInterrupt
+        self.requested = True
+        if os.environ.get("RANK", "0") == "0":
+            # Not through the log: its lock may be held by the code this handler interrupts.
+            name = signal.Signals(number).name
+            text = f"\n{name}: finishing this iteration, then saving; once more to stop at once.\n"
+            os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, text.encode())

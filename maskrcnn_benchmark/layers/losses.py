@@ -1,0 +1,28 @@
+"""Losses over padded samples: each element counts by its mask, each normaliser is explicit."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+
+def smooth_l1_sum(prediction: Tensor, target: Tensor, mask: Tensor, *, beta: float) -> Tensor:
+    """Sum of smooth L1 (Fast R-CNN, equation 3) over the rows that count.
+
+    Args:
+        prediction: (..., D).
+        target: (..., D).
+        mask: (...) bool, which rows count.
+        beta: where the parabola meets the line.
+    """
+    # Rows that do not count may hold anything, infinities too: they are replaced, not multiplied by 0.
+    keep = mask[..., None]
+    difference = torch.where(keep, prediction - torch.where(keep, target, 0.0), 0.0)
+    return F.smooth_l1_loss(difference, torch.zeros_like(difference), reduction="sum", beta=beta)
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of the values that count; 0 (with a gradient of 0) where none does."""
+    total = torch.where(mask, values, 0.0).sum()
+    return total / mask.sum().clamp(min=1)

@@ -1,0 +1,183 @@
+"""RoIAlign over a feature pyramid, in one operator.
+
+R: regions over all images.    C: channels.    L: levels.    S: output side.
+"""
+
+from __future__ import annotations
+
+import torch
+import torchvision  # noqa: F401  (registers torch.ops.torchvision)
+from torch import Tensor
+
+
+@torch.library.custom_op("maskrcnn::pyramid_roi_align", mutates_args=())
+def _pyramid_roi_align(
+    features: list[Tensor],
+    rois: Tensor,
+    levels: Tensor,
+    scales: list[float],
+    output_size: int,
+    sampling_ratio: int,
+    aligned: bool,
+) -> Tensor:
+    channels = features[0].shape[1]
+    shape = (rois.shape[0], channels, output_size, output_size)
+    if len(features) == 1 and bool((levels == 0).all()):
+        return _align(features[0], rois, scales[0], output_size, sampling_ratio, aligned)
+    output = features[0].new_zeros(shape)
+    for level, (feature, scale) in enumerate(zip(features, scales, strict=True)):
+        rows = (levels == level).nonzero().squeeze(1)
+        if rows.numel():
+            output[rows] = _align(feature, rois[rows], scale, output_size, sampling_ratio, aligned)
+    return output
+
+
+@_pyramid_roi_align.register_fake
+def _(
+    features: list[Tensor],
+    rois: Tensor,
+    levels: Tensor,
+    scales: list[float],
+    output_size: int,
+    sampling_ratio: int,
+    aligned: bool,
+) -> Tensor:
+    return features[0].new_empty((rois.shape[0], features[0].shape[1], output_size, output_size))
+
+
+@torch.library.custom_op("maskrcnn::pyramid_roi_align_backward", mutates_args=())
+def _pyramid_roi_align_backward(
+    grad: Tensor,
+    like: list[Tensor],
+    rois: Tensor,
+    levels: Tensor,
+    scales: list[float],
+    output_size: int,
+    sampling_ratio: int,
+    aligned: bool,
+) -> list[Tensor]:
+    result = []
+    for level, (feature, scale) in enumerate(zip(like, scales, strict=True)):
+        rows = (levels == level).nonzero().squeeze(1)
+        if not rows.numel():
+            result.append(torch.zeros_like(feature))
+            continue
+        batch, channels, height, width = feature.shape
+        result.append(
+            torch.ops.torchvision._roi_align_backward(
+                grad[rows].contiguous(),
+                rois[rows],
+                scale,
+                output_size,
+                output_size,
+                batch,
+                channels,
+                height,
+                width,
+                sampling_ratio,
+                aligned,
+            )
+        )
+    return result
+
+
+@_pyramid_roi_align_backward.register_fake
+def _(
+    grad: Tensor,
+    like: list[Tensor],
+    rois: Tensor,
+    levels: Tensor,
+    scales: list[float],
+    output_size: int,
+    sampling_ratio: int,
+    aligned: bool,
+) -> list[Tensor]:
+    return [torch.empty_like(feature) for feature in like]
+
+
+def _setup_context(ctx: torch.autograd.function.FunctionCtx, inputs: tuple, output: Tensor) -> None:  # type: ignore[type-arg]
+    features, rois, levels, scales, output_size, sampling_ratio, aligned = inputs
+    ctx.save_for_backward(rois, levels, *features)
+    ctx.arguments = (scales, output_size, sampling_ratio, aligned)  # type: ignore[attr-defined]
+
+
+def _backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple:  # type: ignore[type-arg]
+    rois, levels, *features = ctx.saved_tensors  # type: ignore[attr-defined]
+    gradients = _pyramid_roi_align_backward(grad, features, rois, levels, *ctx.arguments)  # type: ignore[attr-defined]
+    return gradients, None, None, None, None, None, None
+
+
+_pyramid_roi_align.register_autograd(_backward, setup_context=_setup_context)
+
+
+def pyramid_roi_align(
+    features: list[Tensor],
+    rois: Tensor,
+    levels: Tensor,
+    *,
+    scales: list[float],
+    output_size: int,
+    sampling_ratio: int,
+    aligned: bool = False,
+) -> Tensor:
+    """Pool every region from its own level (Mask R-CNN, section 3), in float32.
+
+    Args:
+        features: L maps (B, C, Hl, Wl).
+        rois: (R, 5) index of the image, then xyxy in image pixels.
+        levels: (R,) int64, from which map each is pooled; a negative level gives zeros at no cost.
+        scales: L factors from image pixels to map cells.
+        output_size: S.
+        sampling_ratio: samples per bin and axis; 0 for as many as the bin has cells.
+        aligned: whether coordinates are shifted by half a cell (Detectron: no).
+
+    Returns:
+        (R, C, S, S) float32.
+    """
+    with torch.autocast(rois.device.type, enabled=False):
+        result: Tensor = _pyramid_roi_align(
+            [feature.float() for feature in features],
+            rois,
+            levels,
+            scales,
+            output_size,
+            sampling_ratio,
+            aligned,
+        )
+    return result
+
+
+def assign_levels(
+    boxes: Tensor,
+    *,
+    min_level: int,
+    max_level: int,
+    canonical_size: float = 224.0,
+    canonical_level: int = 4,
+    offset: float = 1.0,
+    eps: float = 1e-6,
+) -> Tensor:
+    """Pyramid level of each box by its size (FPN, equation 1), counted from `min_level` = 0.
+
+    Args:
+        boxes: (..., 4).
+        min_level: level of the finest map (2 for stride 4).
+        max_level: level of the coarsest.
+        canonical_size: side in pixels of a box that belongs to `canonical_level`.
+        canonical_level: see above.
+        offset: 1 for inclusive corners, 0 for continuous ones.
+        eps: Detectron's guard for sizes on the border between two levels.
+    """
+    size = boxes[..., 2:] - boxes[..., :2] + offset
+    area = size[..., 0] * size[..., 1]
+    level = torch.floor(canonical_level + torch.log2(area.sqrt() / canonical_size + eps))
+    return level.clamp(min_level, max_level).to(torch.int64) - min_level
+
+
+def _align(
+    feature: Tensor, rois: Tensor, scale: float, size: int, sampling_ratio: int, aligned: bool
+) -> Tensor:
+    result: Tensor = torch.ops.torchvision.roi_align(
+        feature.contiguous(), rois, scale, size, size, sampling_ratio, aligned
+    )
+    return result

@@ -1,0 +1,1 @@
+"""The network, as parts that take explicit arguments: backbones, proposals, pooling, heads, detectors."""

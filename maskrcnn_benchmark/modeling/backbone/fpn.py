@@ -1,0 +1,86 @@
+"""Feature pyramid network (Lin et al., 2016, arXiv:1612.03144).
+
+B: images.    L: levels of the body.    Names `fpn_inner{i}`, `fpn_layer{i}` count from 1 for C2, as in the old project.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from maskrcnn_benchmark.layers.norms import NormName
+from maskrcnn_benchmark.modeling.make_layers import make_conv
+
+
+class LastLevelMaxPool(nn.Module):
+    """P6 as every second cell of P5 (Detectron)."""
+
+    def forward(self, coarsest: Tensor) -> list[Tensor]:
+        """(B, C, H, W) -> one map (B, C, H / 2, W / 2)."""
+        return [F.max_pool2d(coarsest, kernel_size=1, stride=2)]
+
+
+class FPN(nn.Module):
+    """Top-down pathway with lateral connections."""
+
+    def __init__(
+        self,
+        *,
+        in_channels: Sequence[int],
+        out_channels: int = 256,
+        norm: NormName = "",
+        norm_groups: int = 32,
+        norm_eps: float = 1e-5,
+        use_relu: bool = False,
+        first_level: int = 1,
+        top_block: nn.Module | None = None,
+    ) -> None:
+        """Build the lateral and output convolutions.
+
+        Args:
+            in_channels: of the body's maps, finest first.
+            out_channels: of every level.
+            norm: "" for convolutions with bias (Detectron), or a norm after each.
+            norm_groups: groups of GN.
+            norm_eps: epsilon of GN.
+            use_relu: ReLU after each convolution.
+            first_level: number of the finest level in the parameter names (1 for C2).
+            top_block: makes the coarser levels from the coarsest; None for none.
+        """
+        super().__init__()
+        self.levels = [first_level + i for i in range(len(in_channels))]
+        for level, channels in zip(self.levels, in_channels, strict=True):
+            for name, source, kernel in (("inner", channels, 1), ("layer", out_channels, 3)):
+                conv = make_conv(
+                    source,
+                    out_channels,
+                    kernel,
+                    norm=norm,
+                    norm_groups=norm_groups,
+                    norm_eps=norm_eps,
+                    use_relu=use_relu,
+                    init="xavier",
+                )
+                self.add_module(f"fpn_{name}{level}", conv)
+        self.top_blocks = top_block
+
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Maps of the body -> as many maps (B, out_channels, ...) and those of the top block."""
+        merged = self._inner(-1)(features[-1])
+        results = [self._layer(-1)(merged)]
+        for index in range(len(features) - 2, -1, -1):
+            lateral = self._inner(index)(features[index])
+            # Nearest by size: equal to a factor of 2 where the sizes are even, and defined where they are not.
+            merged = lateral + F.interpolate(merged, size=lateral.shape[-2:], mode="nearest")
+            results.insert(0, self._layer(index)(merged))
+        if self.top_blocks is not None:
+            results.extend(self.top_blocks(results[-1]))
+        return results
+
+    def _inner(self, index: int) -> nn.Module:
+        return self.get_submodule(f"fpn_inner{self.levels[index]}")
+
+    def _layer(self, index: int) -> nn.Module:
+        return self.get_submodule(f"fpn_layer{self.levels[index]}")

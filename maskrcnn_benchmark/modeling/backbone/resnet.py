@@ -1,0 +1,317 @@
+"""ResNet (He et al., 2015, arXiv:1512.03385), ResNeXt by groups (arXiv:1611.05431), as Detectron used it.
+
+- MSRA weights: the stride of a bottleneck sits in its first 1x1 convolution (`stride_in_1x1`).
+- Frozen norms are folded into the convolutions at run time (`layers.norms.conv_norm`).
+- Parameter names are those of the old project: `stem.conv1`, `layer1.0.downsample.0`, ...
+
+B: images.    C: channels.    H, W: height and width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Literal, Protocol
+
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from maskrcnn_benchmark.errors import ConfigError
+from maskrcnn_benchmark.layers.norms import NormName, conv_norm, make_norm
+
+BlockName = Literal["basic", "bottleneck"]
+
+# Blocks in stages 1..4, and the kind of block (He et al., table 1).
+RESNET_BLOCKS: dict[int, tuple[BlockName, tuple[int, int, int, int]]] = {
+    18: ("basic", (2, 2, 2, 2)),
+    34: ("basic", (3, 4, 6, 3)),
+    50: ("bottleneck", (3, 4, 6, 3)),
+    101: ("bottleneck", (3, 4, 23, 3)),
+    152: ("bottleneck", (3, 8, 36, 3)),
+}
+
+
+class NormFactory(Protocol):
+    """Makes the norm for so many channels."""
+
+    def __call__(self, channels: int) -> nn.Module:
+        """A norm over `channels`."""
+        ...
+
+
+def _conv(
+    in_channels: int,
+    out_channels: int,
+    kernel: int,
+    *,
+    stride: int = 1,
+    groups: int = 1,
+    dilation: int = 1,
+) -> nn.Conv2d:
+    conv = nn.Conv2d(
+        in_channels,
+        out_channels,
+        kernel,
+        stride=stride,
+        padding=dilation * (kernel // 2),
+        dilation=dilation,
+        groups=groups,
+        bias=False,
+    )
+    # Caffe2's XavierFill, which Detectron used.
+    nn.init.kaiming_uniform_(conv.weight, a=1)
+    return conv
+
+
+class Stem(nn.Module):
+    """7x7 convolution with stride 2, norm, ReLU, 3x3 max-pool with stride 2: total stride 4."""
+
+    def __init__(self, *, out_channels: int, norm: NormFactory, in_channels: int = 3) -> None:
+        """Build for `in_channels` colours and `out_channels` features."""
+        super().__init__()
+        self.conv1 = _conv(in_channels, out_channels, 7, stride=2)
+        self.bn1 = norm(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, C, H / 4, W / 4)."""
+        x = F.relu_(conv_norm(self.conv1, self.bn1, x))
+        return F.max_pool2d(x, kernel_size=3, stride=2, padding=1)
+
+
+class _Block(nn.Module):
+    """The shortcut that both kinds of block share."""
+
+    downsample: nn.Sequential | None
+
+    def _make_shortcut(
+        self, in_channels: int, out_channels: int, stride: int, norm: NormFactory
+    ) -> None:
+        self.downsample = None
+        if in_channels != out_channels or stride != 1:
+            self.downsample = nn.Sequential(
+                _conv(in_channels, out_channels, 1, stride=stride), norm(out_channels)
+            )
+
+    def _shortcut(self, x: Tensor) -> Tensor:
+        if self.downsample is None:
+            return x
+        conv, norm = self.downsample
+        assert isinstance(conv, nn.Conv2d)
+        return conv_norm(conv, norm, x)
+
+
+class BasicBlock(_Block):
+    """Two 3x3 convolutions and a shortcut (ResNet-18 and -34)."""
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        mid_channels: int,
+        out_channels: int,
+        stride: int,
+        groups: int,
+        dilation: int,
+        stride_in_1x1: bool,
+        norm: NormFactory,
+    ) -> None:
+        """Build; `mid_channels`, `groups` and `stride_in_1x1` have no meaning here."""
+        super().__init__()
+        self._make_shortcut(in_channels, out_channels, stride, norm)
+        self.conv1 = _conv(in_channels, out_channels, 3, stride=stride, dilation=dilation)
+        self.bn1 = norm(out_channels)
+        self.conv2 = _conv(out_channels, out_channels, 3, dilation=dilation)
+        self.bn2 = norm(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
+        out = F.relu_(conv_norm(self.conv1, self.bn1, x))
+        out = conv_norm(self.conv2, self.bn2, out)
+        return F.relu_(out + self._shortcut(x))
+
+
+class Bottleneck(_Block):
+    """1x1, 3x3, 1x1 convolutions and a shortcut (ResNet-50 and deeper)."""
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        mid_channels: int,
+        out_channels: int,
+        stride: int,
+        groups: int,
+        dilation: int,
+        stride_in_1x1: bool,
+        norm: NormFactory,
+    ) -> None:
+        """Build; the stride sits in the first 1x1 (MSRA) or in the 3x3 convolution."""
+        super().__init__()
+        self._make_shortcut(in_channels, out_channels, stride, norm)
+        stride_1x1, stride_3x3 = (stride, 1) if stride_in_1x1 else (1, stride)
+        self.conv1 = _conv(in_channels, mid_channels, 1, stride=stride_1x1)
+        self.bn1 = norm(mid_channels)
+        self.conv2 = _conv(
+            mid_channels, mid_channels, 3, stride=stride_3x3, groups=groups, dilation=dilation
+        )
+        self.bn2 = norm(mid_channels)
+        self.conv3 = _conv(mid_channels, out_channels, 1)
+        self.bn3 = norm(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
+        out = F.relu_(conv_norm(self.conv1, self.bn1, x))
+        out = F.relu_(conv_norm(self.conv2, self.bn2, out))
+        out = conv_norm(self.conv3, self.bn3, out)
+        return F.relu_(out.add_(self._shortcut(x)))
+
+
+_BLOCKS: dict[BlockName, type[BasicBlock | Bottleneck]] = {
+    "basic": BasicBlock,
+    "bottleneck": Bottleneck,
+}
+
+
+class ResNetStages(nn.Module):
+    """Some of the stages `layer1` .. `layer4`; the C4 heads use the last one on regions."""
+
+    def __init__(
+        self,
+        *,
+        stages: Sequence[int],
+        depth: int = 50,
+        in_channels: int = 64,
+        width: int = 64,
+        groups: int = 1,
+        out_channels: int = 256,
+        stride_in_1x1: bool = True,
+        norm: NormName = "FrozenBN",
+        norm_groups: int = 32,
+        norm_eps: float = 1e-5,
+        first_stride: int | None = None,
+        dilation: int = 1,
+        return_stages: Sequence[int] | None = None,
+    ) -> None:
+        """Build the stages.
+
+        Args:
+            stages: consecutive stage numbers, 1 to 4.
+            depth: 18, 34, 50, 101 or 152.
+            in_channels: channels that enter the first of the stages.
+            width: channels per group inside a bottleneck of stage 1; doubles with each stage. For the basic
+                blocks of depth 18 and 34 it is the number of channels that leave stage 1.
+            groups: groups of the 3x3 convolution (ResNeXt).
+            out_channels: channels that leave stage 1 of a bottleneck network; doubles with each stage.
+            stride_in_1x1: True for MSRA weights, False for torchvision's, ResNeXt's and GN's.
+            norm: FrozenBN, BN, GN, SyncBN.
+            norm_groups: groups of GN.
+            norm_eps: epsilon of GN.
+            first_stride: stride of the first stage, if not its own (1 for stage 1, else 2).
+            dilation: of the 3x3 convolutions; more than 1 means stride 1.
+            return_stages: whose maps `forward` returns; all by default.
+        """
+        super().__init__()
+        if depth not in RESNET_BLOCKS:
+            raise ConfigError(f"ResNet depth: expected one of {list(RESNET_BLOCKS)}, got {depth}.")
+        kind, counts = RESNET_BLOCKS[depth]
+        factory = partial(make_norm, norm, num_groups=norm_groups, eps=norm_eps)
+        base = width * groups if kind == "basic" else out_channels
+        self.names: list[str] = []
+        self.out_channels: dict[int, int] = {}
+        for stage in stages:
+            factor = 2 ** (stage - 1)
+            stride = 1 if stage == 1 else 2
+            if stage == stages[0] and first_stride is not None:
+                stride = first_stride
+            blocks = []
+            for index in range(counts[stage - 1]):
+                blocks.append(
+                    _BLOCKS[kind](
+                        in_channels=in_channels,
+                        mid_channels=width * groups * factor,
+                        out_channels=base * factor,
+                        stride=stride if index == 0 and dilation == 1 else 1,
+                        groups=groups,
+                        dilation=dilation,
+                        stride_in_1x1=stride_in_1x1,
+                        norm=factory,
+                    )
+                )
+                in_channels = base * factor
+            self.add_module(f"layer{stage}", nn.Sequential(*blocks))
+            self.names.append(f"layer{stage}")
+            self.out_channels[stage] = in_channels
+        wanted = stages if return_stages is None else return_stages
+        self._returned = {f"layer{stage}" for stage in wanted}
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """(B, C, H, W) -> the maps of the stages asked for."""
+        outputs = []
+        for name in self.names:
+            x = self.get_submodule(name)(x)
+            if name in self._returned:
+                outputs.append(x)
+        return outputs
+
+
+class ResNet(ResNetStages):
+    """Stem and stages; `forward` gives the maps of `return_stages`, finest first."""
+
+    def __init__(
+        self,
+        *,
+        stages: Sequence[int] = (1, 2, 3, 4),
+        depth: int = 50,
+        stem_channels: int = 64,
+        width: int = 64,
+        groups: int = 1,
+        out_channels: int = 256,
+        stride_in_1x1: bool = True,
+        norm: NormName = "FrozenBN",
+        stem_norm: NormName = "FrozenBN",
+        norm_groups: int = 32,
+        norm_eps: float = 1e-5,
+        return_stages: Sequence[int] | None = None,
+        freeze_at: int = 2,
+    ) -> None:
+        """Build; arguments beyond those of `ResNetStages`.
+
+        Args:
+            stages: as in `ResNetStages`, from 1.
+            depth: as there.
+            stem_channels: channels of the stem.
+            width: as there.
+            groups: as there.
+            out_channels: as there.
+            stride_in_1x1: as there.
+            norm: as there.
+            stem_norm: the stem's norm.
+            norm_groups: as there.
+            norm_eps: as there.
+            return_stages: as there.
+            freeze_at: parameters that never train: 1 the stem, 2 also stage 1, and so on; 0 none.
+        """
+        super().__init__(
+            stages=stages,
+            depth=depth,
+            in_channels=stem_channels,
+            width=width,
+            groups=groups,
+            out_channels=out_channels,
+            stride_in_1x1=stride_in_1x1,
+            norm=norm,
+            norm_groups=norm_groups,
+            norm_eps=norm_eps,
+            return_stages=return_stages,
+        )
+        self.stem = Stem(
+            out_channels=stem_channels,
+            norm=partial(make_norm, stem_norm, num_groups=norm_groups, eps=norm_eps),
+        )
+        for index in range(freeze_at):
+            part = self.stem if index == 0 else self.get_submodule(f"layer{index}")
+            part.requires_grad_(requires_grad=False)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) -> maps (B, C_i, H / s_i, W / s_i)."""
+        return super().forward(self.stem(x))

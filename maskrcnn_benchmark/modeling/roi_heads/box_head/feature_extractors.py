@@ -1,0 +1,62 @@
+"""From pooled regions to the features that class and box are predicted from.
+
+R: regions.    C: channels of the maps.    S: side of the pooled region.    D: features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from maskrcnn_benchmark.layers.norms import NormName
+from maskrcnn_benchmark.modeling.backbone.resnet import ResNetStages
+from maskrcnn_benchmark.modeling.make_layers import make_linear
+from maskrcnn_benchmark.modeling.poolers import Pooler, Rows
+
+
+class FPN2MLPFeatureExtractor(nn.Module):
+    """Two fully connected layers (FPN, section 5.2)."""
+
+    def __init__(
+        self,
+        *,
+        pooler: Pooler,
+        in_channels: int = 256,
+        hidden: int = 1024,
+        norm: NormName = "",
+        norm_groups: int = 32,
+        norm_eps: float = 1e-5,
+    ) -> None:
+        """Build for maps of `in_channels`, D = `hidden`; `norm` is "" or GN."""
+        super().__init__()
+        self.pooler = pooler
+        flat = in_channels * pooler.output_size**2
+        self.fc6 = make_linear(flat, hidden, norm=norm, norm_groups=norm_groups, norm_eps=norm_eps)
+        self.fc7 = make_linear(
+            hidden, hidden, norm=norm, norm_groups=norm_groups, norm_eps=norm_eps
+        )
+        self.out_channels = hidden
+
+    def forward(self, features: Sequence[Tensor], boxes: Tensor, rows: Rows) -> Tensor:
+        """Maps and boxes (B, K, 4) -> (R, D)."""
+        x = self.pooler(features, boxes, rows).flatten(1)
+        x = F.relu_(self.fc6(x))
+        return F.relu_(self.fc7(x))
+
+
+class ResNetConv5FeatureExtractor(nn.Module):
+    """The last stage of the ResNet on every region (the C4 head of Faster R-CNN on ResNet)."""
+
+    def __init__(self, *, pooler: Pooler, head: ResNetStages) -> None:
+        """Take a head made of stage 4 alone."""
+        super().__init__()
+        self.pooler = pooler
+        self.head = head
+        self.out_channels = head.out_channels[4]
+
+    def forward(self, features: Sequence[Tensor], boxes: Tensor, rows: Rows) -> Tensor:
+        """Maps and boxes (B, K, 4) -> (R, D, S / 2, S / 2)."""
+        x: Tensor = self.head(self.pooler(features, boxes, rows))[0]
+        return x

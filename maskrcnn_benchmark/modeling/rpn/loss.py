@@ -1,0 +1,103 @@
+"""Losses of the region proposal network (Faster R-CNN, section 3.1.2).
+
+B: images.    A: anchors.    G: targets per image, padded.    S: sampled anchors per image.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from maskrcnn_benchmark.layers.boxes import encode_boxes
+from maskrcnn_benchmark.layers.losses import masked_mean, smooth_l1_sum
+from maskrcnn_benchmark.layers.matching import BETWEEN_THRESHOLDS, match_boxes
+from maskrcnn_benchmark.layers.sampling import ANCHOR_STREAM, sample_labels
+from maskrcnn_benchmark.structures.padded import PaddedTargets
+
+
+class RPNLoss:
+    """Matches anchors to targets, samples them, and scores the predictions of the sample."""
+
+    def __init__(
+        self,
+        *,
+        fg_iou_threshold: float = 0.7,
+        bg_iou_threshold: float = 0.3,
+        batch_size_per_image: int = 256,
+        positive_fraction: float = 0.5,
+        beta: float = 1.0 / 9,
+        box_offset: float = 1.0,
+    ) -> None:
+        """Keep the numbers.
+
+        Args:
+            fg_iou_threshold: overlap from which an anchor is positive.
+            bg_iou_threshold: overlap below which it is negative.
+            batch_size_per_image: anchors sampled.
+            positive_fraction: largest share of positives among them.
+            beta: of the smooth L1 loss.
+            box_offset: 1 for inclusive corners, 0 for continuous ones.
+        """
+        self.fg_iou_threshold = fg_iou_threshold
+        self.bg_iou_threshold = bg_iou_threshold
+        self.batch_size_per_image = batch_size_per_image
+        self.positive_fraction = positive_fraction
+        self.beta = beta
+        self.box_offset = box_offset
+
+    def __call__(
+        self,
+        anchors: Tensor,
+        visible: Tensor,
+        objectness: Tensor,
+        deltas: Tensor,
+        targets: PaddedTargets,
+    ) -> dict[str, Tensor]:
+        """Losses `loss_objectness` and `loss_rpn_box_reg`.
+
+        Args:
+            anchors: (A, 4).
+            visible: (B, A) bool, which anchors may be sampled.
+            objectness: (B, A) logits.
+            deltas: (B, A, 4).
+            targets: ground truth.
+        """
+        matches = match_boxes(
+            targets.boxes,
+            targets.valid,
+            anchors,
+            high_threshold=self.fg_iou_threshold,
+            low_threshold=self.bg_iou_threshold,
+            allow_low_quality=True,
+            offset=self.box_offset,
+        )
+        labels = (matches >= 0).to(torch.int8)
+        labels = torch.where(visible & (matches != BETWEEN_THRESHOLDS), labels, -1)
+        index, valid = sample_labels(
+            labels,
+            targets.seeds,
+            batch_size=self.batch_size_per_image,
+            positive_fraction=self.positive_fraction,
+            stream=ANCHOR_STREAM,
+        )  # (B, S)
+        positive = valid & (labels.gather(1, index) >= 1)
+        logits = objectness.gather(1, index)
+        per_anchor = F.binary_cross_entropy_with_logits(
+            logits, positive.to(logits.dtype), reduction="none"
+        )
+        loss_objectness = masked_mean(per_anchor, valid)
+        own = matches.gather(1, index).clamp(min=0)  # (B, S)
+        wanted = encode_boxes(
+            targets.boxes.gather(1, own[..., None].expand(-1, -1, 4)),
+            anchors[index],
+            weights=(1.0, 1.0, 1.0, 1.0),
+            offset=self.box_offset,
+        )
+        predicted = deltas.gather(1, index[..., None].expand(-1, -1, 4))
+        total = smooth_l1_sum(predicted, wanted, positive, beta=self.beta)
+        # Detectron divides by all sampled anchors, negatives included.
+        return {
+            "loss_objectness": loss_objectness,
+            "loss_rpn_box_reg": total / valid.sum().clamp(min=1),
+        }

@@ -1,0 +1,214 @@
+"""Region proposal network (Faster R-CNN, arXiv:1506.01497, section 3) on one map or a pyramid.
+
+B: images.    L: levels.    A: anchors over all levels, A_l of one.    K: proposals of each image, padded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from maskrcnn_benchmark.layers.boxes import DeltaWeights, clip_boxes, decode_boxes, is_at_least
+from maskrcnn_benchmark.layers.nms import nms_padded
+from maskrcnn_benchmark.modeling.make_layers import initialise
+from maskrcnn_benchmark.modeling.rpn.anchor_generator import AnchorGenerator
+from maskrcnn_benchmark.modeling.rpn.loss import RPNLoss
+from maskrcnn_benchmark.structures.padded import PaddedTargets, Proposals
+
+# Deltas of anchors are not scaled (Detectron).
+ANCHOR_DELTA_WEIGHTS: DeltaWeights = (1.0, 1.0, 1.0, 1.0)
+
+
+class RPNHead(nn.Module):
+    """One 3x3 convolution, then objectness and box deltas of every anchor; shared by all levels."""
+
+    def __init__(self, *, in_channels: int, num_anchors: int) -> None:
+        """Build for `num_anchors` per cell."""
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, in_channels, 3, padding=1)
+        self.cls_logits = nn.Conv2d(in_channels, num_anchors, 1)
+        self.bbox_pred = nn.Conv2d(in_channels, num_anchors * 4, 1)
+        for layer in (self.conv, self.cls_logits, self.bbox_pred):
+            initialise(layer, "normal")
+
+    def forward(self, features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """L maps (B, C, H, W) -> L objectness (B, a, H, W) and L deltas (B, 4a, H, W)."""
+        objectness, deltas = [], []
+        for feature in features:
+            hidden = F.relu_(self.conv(feature))
+            objectness.append(self.cls_logits(hidden))
+            deltas.append(self.bbox_pred(hidden))
+        return objectness, deltas
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProposalLimits:
+    """How many proposals survive each step.
+
+    Attributes:
+        pre_nms: best anchors of each level that enter suppression.
+        post_nms: best survivors of each level.
+        total: best of an image over all levels (one level: `post_nms` applies).
+        per_batch: take the best `total` over all images together (Detectron trained so).
+    """
+
+    pre_nms: int
+    post_nms: int
+    total: int
+    per_batch: bool = False
+
+
+class RPN(nn.Module):
+    """Anchors, head, proposals and losses."""
+
+    def __init__(
+        self,
+        *,
+        anchor_generator: AnchorGenerator,
+        head: nn.Module,
+        loss: RPNLoss | None = None,
+        train_limits: ProposalLimits = ProposalLimits(
+            pre_nms=2000, post_nms=2000, total=2000, per_batch=True
+        ),
+        test_limits: ProposalLimits = ProposalLimits(
+            pre_nms=1000, post_nms=1000, total=1000
+        ),
+        nms_threshold: float = 0.7,
+        nms_inclusive: bool = True,
+        min_size: float = 0.0,
+        box_offset: float = 1.0,
+    ) -> None:
+        """Put the parts together.
+
+        Args:
+            anchor_generator: makes the anchors.
+            head: maps -> objectness and deltas.
+            loss: how it trains; the default is Faster R-CNN's.
+            train_limits: in training.
+            test_limits: in inference.
+            nms_threshold: overlap beyond which the lesser proposal goes.
+            nms_inclusive: whether the threshold itself suppresses.
+            min_size: proposals narrower or lower than so many pixels are dropped.
+            box_offset: 1 for inclusive corners, 0 for continuous ones.
+        """
+        super().__init__()
+        self.anchor_generator = anchor_generator
+        self.head = head
+        self.loss = loss if loss is not None else RPNLoss(box_offset=box_offset)
+        self.train_limits = train_limits
+        self.test_limits = test_limits
+        self.nms_threshold = nms_threshold
+        self.nms_inclusive = nms_inclusive
+        self.min_size = min_size
+        self.box_offset = box_offset
+
+    def forward(self, features: Sequence[Tensor], image_sizes: Tensor) -> Proposals:
+        """Proposals for inference.
+
+        Args:
+            features: L maps (B, C, H, W).
+            image_sizes: (B, 2) height and width without padding.
+        """
+        objectness, deltas = self._predict(features)
+        anchors = self.anchor_generator(features)
+        return self.propose(anchors, objectness, deltas, image_sizes, self.test_limits)
+
+    def forward_training(
+        self,
+        features: Sequence[Tensor],
+        image_sizes: Tensor,
+        targets: PaddedTargets,
+        *,
+        with_proposals: bool = True,
+    ) -> tuple[Proposals | None, dict[str, Tensor]]:
+        """Proposals (without gradient) and the losses `loss_objectness` and `loss_rpn_box_reg`."""
+        objectness, deltas = self._predict(features)
+        anchors = self.anchor_generator(features)
+        proposals = None
+        if with_proposals:
+            with torch.no_grad():
+                proposals = self.propose(
+                    anchors, objectness, deltas, image_sizes, self.train_limits
+                )
+        flat_anchors = torch.cat(anchors)
+        losses = self.loss(
+            flat_anchors,
+            self.anchor_generator.is_visible(flat_anchors, image_sizes),
+            torch.cat(objectness, dim=1),
+            torch.cat(deltas, dim=1),
+            targets,
+        )
+        return proposals, losses
+
+    def propose(
+        self,
+        anchors: Sequence[Tensor],
+        objectness: Sequence[Tensor],
+        deltas: Sequence[Tensor],
+        image_sizes: Tensor,
+        limits: ProposalLimits,
+    ) -> Proposals:
+        """Decode the best anchors of every level and suppress within each level.
+
+        Args:
+            anchors: L times (A_l, 4).
+            objectness: L times (B, A_l) logits.
+            deltas: L times (B, A_l, 4).
+            image_sizes: (B, 2).
+            limits: how many survive.
+        """
+        boxes, scores, levels = [], [], []
+        for level, (anchor, logit, delta) in enumerate(
+            zip(anchors, objectness, deltas, strict=True)
+        ):
+            best = logit.sigmoid().topk(min(limits.pre_nms, logit.shape[1]), dim=1)
+            index = best.indices
+            chosen = delta.gather(1, index[..., None].expand(-1, -1, 4))
+            boxes.append(
+                decode_boxes(
+                    chosen, anchor[index], weights=ANCHOR_DELTA_WEIGHTS, offset=self.box_offset
+                )
+            )
+            scores.append(best.values)
+            levels.append(torch.full_like(index, level))
+        all_boxes = clip_boxes(torch.cat(boxes, dim=1), image_sizes, offset=self.box_offset)
+        all_scores = torch.cat(scores, dim=1)
+        several = len(anchors) > 1
+        index, valid = nms_padded(
+            all_boxes,
+            all_scores,
+            groups=torch.cat(levels, dim=1),
+            valid=is_at_least(all_boxes, self.min_size, offset=self.box_offset),
+            iou_threshold=self.nms_threshold,
+            max_output=min(limits.total if several else limits.post_nms, all_scores.shape[1]),
+            max_per_group=limits.post_nms,
+            offset=self.box_offset,
+            inclusive=self.nms_inclusive,
+        )
+        kept_scores = torch.where(valid, all_scores.gather(1, index), -1.0)
+        if limits.per_batch and several:
+            valid = valid & _is_among_best(kept_scores, limits.total)
+        kept_boxes = all_boxes.gather(1, index[..., None].expand(-1, -1, 4))
+        return Proposals(kept_boxes, kept_scores.clamp(min=0), valid)
+
+    def _predict(self, features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Objectness (B, A_l) and deltas (B, A_l, 4) of each level, in the anchors' order, float32."""
+        objectness, deltas = self.head(features)
+        # (B, a * c, H, W) -> (B, H, W, a * c) -> (B, H * W * a [, c]).
+        return (
+            [o.permute(0, 2, 3, 1).flatten(1).float() for o in objectness],
+            [d.permute(0, 2, 3, 1).flatten(1).float().unflatten(1, (-1, 4)) for d in deltas],
+        )
+
+
+def _is_among_best(scores: Tensor, total: int) -> Tensor:
+    """Mask (B, K) of the best `total` scores of all images together."""
+    if scores.numel() <= total:
+        return torch.ones_like(scores, dtype=torch.bool)
+    flat = torch.zeros(scores.numel(), dtype=torch.bool, device=scores.device)
+    flat[scores.flatten().topk(total).indices] = True
+    return flat.view_as(scores)

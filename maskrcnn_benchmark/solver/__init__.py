@@ -1,0 +1,40 @@
+"""How weights move: the optimizer and the learning rate over time.
+
+`make_optimizer(cfg, model)` and `make_lr_scheduler(cfg, optimizer)` are the old entry points; they
+call `build/solver.py`, which alone knows the configuration.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from maskrcnn_benchmark.solver.lr_scheduler import WarmupCosineLR, WarmupMultiStepLR, WarmupSchedule
+from maskrcnn_benchmark.solver.sgd import make_sgd
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.optim import SGD
+
+__all__ = [
+    "WarmupCosineLR",
+    "WarmupMultiStepLR",
+    "WarmupSchedule",
+    "make_lr_scheduler",
+    "make_optimizer",
+    "make_sgd",
+]
+
+
+def make_optimizer(cfg: Any, model: nn.Module) -> SGD:
+    """Return the optimizer that a configuration describes."""
+    build = importlib.import_module("maskrcnn_benchmark.build.solver")
+    optimizer: SGD = build.build_optimizer(cfg, model)
+    return optimizer
+
+
+def make_lr_scheduler(cfg: Any, optimizer: SGD) -> WarmupSchedule:
+    """Return the learning rate schedule that a configuration describes."""
+    build = importlib.import_module("maskrcnn_benchmark.build.solver")
+    scheduler: WarmupSchedule = build.build_lr_scheduler(cfg, optimizer)
+    return scheduler

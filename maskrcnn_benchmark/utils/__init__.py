@@ -1,0 +1,1 @@
+"""Leaf helpers: files, logs, processes, timers. They import nothing of ours but the errors."""
