@@ -14,7 +14,7 @@ PY    := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test check format clean distclean
+.PHONY: help install quickstart test check format docs clean distclean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | \
@@ -37,6 +37,9 @@ check: $(STAMP) ## Lint, format, import direction, types: what CI runs
 format: $(STAMP) ## Put the code into the project's format
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
+
+docs: $(STAMP) ## Write the reference pages of docs/ anew
+	$(PY) -m maskrcnn_benchmark.cli.reference
 
 clean: ## Remove caches and build output
 	rm -rf build/lib build/bdist.* dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from maskrcnn_benchmark import __version__
+from maskrcnn_benchmark.cli.entries import show_config
 from maskrcnn_benchmark.cli.group import VerbGroup
 from maskrcnn_benchmark.cli.overrides import OVERRIDE_SETTINGS
 from maskrcnn_benchmark.cli.test import run_test
@@ -50,6 +51,7 @@ def _maskrcnn(
 
 app.command("train", context_settings=OVERRIDE_SETTINGS)(train)
 app.command("test", context_settings=OVERRIDE_SETTINGS)(run_test)
+app.command("config", context_settings=OVERRIDE_SETTINGS)(show_config)
 
 
 def main() -> None:

@@ -23,6 +23,9 @@ DEFAULT_CONFIG = "e2e_mask_rcnn_R_50_FPN_1x.yaml"
 # The keys that follow from the number of categories in the data, unless they were given.
 CLASS_KEYS = ("MODEL.ROI_BOX_HEAD.NUM_CLASSES", "MODEL.RETINANET.NUM_CLASSES")
 
+# What `maskrcnn config` and error messages call the origin of keys that follow from the data.
+DATA_ORIGIN = "data given directly"
+
 _DATA_PANEL = "Data given directly, instead of names in the config"
 
 
@@ -48,14 +51,14 @@ def train(
             "-o",
             metavar="FOLDER",
             help="Folder of the run: weights, logs, results. A run already in it is resumed. "
-            "Default: OUTPUT_DIR of the config, else runs/<name of the data or config>.",
+            "Default: OUTPUT_DIR of the config, else runs/NAME, after the data or the config.",
         ),
     ] = None,
     skip_test: Annotated[
         bool, typer.Option("--skip-test", help="Do not test the final model.")
     ] = False,
     seed: Annotated[
-        int | None, typer.Option("--seed", help="Same as the override SEED.", min=0)
+        int | None, typer.Option("--seed", metavar="N", help="Same as the override SEED.", min=0)
     ] = None,
     data: Annotated[
         Path | None,
@@ -163,7 +166,7 @@ def make_config(config_file: str, *, direct: DirectData | None, pairs: list[str]
     path = find_config(config_file)
     cfg.merge_from_file(str(path))
     if direct is not None:
-        cfg.merge_from_list(direct.overrides())
+        cfg.merge_from_list(direct.overrides(), origin=DATA_ORIGIN)
     cfg.merge_from_list(pairs)
     derived: list[str] = []
     if direct is not None:
@@ -173,6 +176,6 @@ def make_config(config_file: str, *, direct: DirectData | None, pairs: list[str]
     if cfg.origin("OUTPUT_DIR") == "default":
         name = path.stem if direct is None else direct.train.name.removesuffix("_train")
         derived += ["OUTPUT_DIR", str(Path("runs", name))]
-    cfg.merge_from_list(derived)
+    cfg.merge_from_list(derived, origin=DATA_ORIGIN if direct else "name of the config")
     cfg.freeze()
     return cfg

@@ -32,7 +32,8 @@ from maskrcnn_benchmark.config.run_sections import (
     Solver,
     Testing,
 )
-from maskrcnn_benchmark.config.section import Section, UnknownKeyError, nearest
+from maskrcnn_benchmark.config.section import Section, UnknownKeyError
+from maskrcnn_benchmark.config.suggest import nearest
 from maskrcnn_benchmark.config.yaml_source import Setting, read_settings
 from maskrcnn_benchmark.errors import ConfigError
 
@@ -51,21 +52,25 @@ class Config(Section):
     TEST: Testing = Field(default_factory=Testing, description="How detections are scored.")
     LOG: Log = Field(default_factory=Log, description="What is written beside the checkpoints.")
     OUTPUT_DIR: str = Field(
-        ".", min_length=1, description="Folder for checkpoints, logs and results of the run."
+        default=".",
+        min_length=1,
+        description="Folder for checkpoints, logs and results of the run.",
     )
     PATHS_CATALOG: str = Field(
-        PATHS_CATALOG,
+        default=PATHS_CATALOG,
         description="Python file with the classes DatasetCatalog and ModelCatalog: where data sets "
         "lie and what catalog:// names stand for.",
     )
     DTYPE: Literal["float32", "float16", "bfloat16"] = Field(
-        "float32", description="Arithmetic: float32, or mixed precision with float16 or bfloat16."
+        default="float32",
+        description="Arithmetic: float32, or mixed precision with float16 or bfloat16.",
     )
     AMP_VERBOSE: bool = Field(
-        False, description="Has no effect (apex is no longer used); kept for old files."
+        default=False, description="Has no effect (apex is no longer used); kept for old files."
     )
     SEED: Count = Field(
-        0, description="Start of all random draws: weights, order of images, flips, samples."
+        default=0,
+        description="Start of all random draws: weights, order of images, flips, samples.",
     )
 
     def model_post_init(self, context: Any, /) -> None:

@@ -8,7 +8,11 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-_NOUNS = {int: ("whole number", "whole numbers"), float: ("number", "numbers"), str: ("text", "texts")}
+_NOUNS = {
+    int: ("whole number", "whole numbers"),
+    float: ("number", "numbers"),
+    str: ("text", "texts"),
+}
 
 
 def describe_field(field: FieldInfo) -> str:
@@ -66,15 +70,19 @@ def _noun(annotation: object) -> tuple[str, str]:
         return singular, plural
     if get_origin(annotation) is tuple:
         return "tuple of numbers", "tuples of numbers"
-    return _NOUNS.get(annotation, ("value", "values")) if isinstance(annotation, type) else (
-        "value",
-        "values",
+    return (
+        _NOUNS.get(annotation, ("value", "values"))
+        if isinstance(annotation, type)
+        else (
+            "value",
+            "values",
+        )
     )
 
 
 def _plural(annotation: object) -> str:
     if annotation is bool:
-        return "true or false"
+        return "values, true or false"
     return _noun(annotation)[1]
 
 
@@ -109,7 +117,12 @@ def _limits(metadata: Iterable[object]) -> str:
         return f" from {bounds['ge']} to {bounds['le']}"
     words = [
         f"{word} {bounds[name]}"
-        for name, word in (("ge", "of at least"), ("gt", "above"), ("le", "of at most"), ("lt", "below"))
+        for name, word in (
+            ("ge", "of at least"),
+            ("gt", "above"),
+            ("le", "of at most"),
+            ("lt", "below"),
+        )
         if name in bounds
     ]
     return " " + " and ".join(words) if words else ""

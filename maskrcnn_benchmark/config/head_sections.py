@@ -27,7 +27,9 @@ from maskrcnn_benchmark.config.model_sections import (
 from maskrcnn_benchmark.config.section import Section
 
 _POOLER_RESOLUTION = "Cells along each side of the pooled RoI."
-_SAMPLING_RATIO = "Samples along each side of a cell of RoIAlign; 0 = as many as the cell has pixels."
+_SAMPLING_RATIO = (
+    "Samples along each side of a cell of RoIAlign; 0 = as many as the cell has pixels."
+)
 _POOLER_SCALES = "1 / stride of each feature map that RoIs are pooled from, finest first."
 
 
@@ -35,35 +37,35 @@ class RoiHeads(Section):
     """MODEL.ROI_HEADS."""
 
     USE_FPN: bool = Field(
-        False, description="Has no effect (POOLER_SCALES decides); kept for old files."
+        default=False, description="Has no effect (POOLER_SCALES decides); kept for old files."
     )
     FG_IOU_THRESHOLD: Share = Field(
-        0.5, description="A proposal with at least this IoU with a target gets its class."
+        default=0.5, description="A proposal with at least this IoU with a target gets its class."
     )
     BG_IOU_THRESHOLD: Share = Field(
-        0.5,
+        default=0.5,
         description="A proposal below this IoU with every target is background; between the two "
         "thresholds it is ignored.",
     )
     BBOX_REG_WEIGHTS: tuple[Positive, Positive, Positive, Positive] = Field(
-        (10.0, 10.0, 5.0, 5.0),
+        default=(10.0, 10.0, 5.0, 5.0),
         description="Factors on the four box deltas (dx, dy, dw, dh) that the box head learns.",
     )
     BATCH_SIZE_PER_IMAGE: Size = Field(
-        512, description="Proposals drawn per image for the losses of the heads."
+        default=512, description="Proposals drawn per image for the losses of the heads."
     )
     POSITIVE_FRACTION: Share = Field(
-        0.25, description="At most this share of the drawn proposals are objects."
+        default=0.25, description="At most this share of the drawn proposals are objects."
     )
     SCORE_THRESH: Share = Field(
-        0.05, description="Detections with a higher score are kept, at test."
+        default=0.05, description="Detections with a higher score are kept, at test."
     )
     NMS: Share = Field(
-        0.5,
+        default=0.5,
         description="IoU at which NMS drops the lower-scored detection of the same class; 0 = no NMS.",
     )
     DETECTIONS_PER_IMG: Limit = Field(
-        100, description="Most detections per image, over all classes; 0 or -1 = no limit."
+        default=100, description="Most detections per image, over all classes; 0 or -1 = no limit."
     )
 
 
@@ -71,7 +73,7 @@ class RoiBoxHead(Section):
     """MODEL.ROI_BOX_HEAD."""
 
     FEATURE_EXTRACTOR: str = Field(
-        "ResNet50Conv5ROIFeatureExtractor",
+        default="ResNet50Conv5ROIFeatureExtractor",
         description="Name of the part that turns a pooled RoI into features: "
         "ResNet50Conv5ROIFeatureExtractor (C4), FPN2MLPFeatureExtractor, "
         "FPNXconv1fcFeatureExtractor, FBNet.roi_head, or one registered by you.",
@@ -83,27 +85,27 @@ class RoiBoxHead(Section):
         ],
     )
     PREDICTOR: str = Field(
-        "FastRCNNPredictor",
+        default="FastRCNNPredictor",
         description="Name of the last layers: FastRCNNPredictor (averages over the RoI; C4), "
         "FPNPredictor, or one registered by you.",
         examples=["FastRCNNPredictor", "FPNPredictor"],
     )
-    POOLER_RESOLUTION: Size = Field(14, description=_POOLER_RESOLUTION)
-    POOLER_SAMPLING_RATIO: Count = Field(0, description=_SAMPLING_RATIO)
-    POOLER_SCALES: PoolerScales = Field((1.0 / 16,), description=_POOLER_SCALES)
+    POOLER_RESOLUTION: Size = Field(default=14, description=_POOLER_RESOLUTION)
+    POOLER_SAMPLING_RATIO: Count = Field(default=0, description=_SAMPLING_RATIO)
+    POOLER_SCALES: PoolerScales = Field(default=(1.0 / 16,), description=_POOLER_SCALES)
     NUM_CLASSES: Classes = Field(
-        81, description="Number of classes of box and mask head, background included."
+        default=81, description="Number of classes of box and mask head, background included."
     )
-    MLP_HEAD_DIM: Size = Field(1024, description="Width of the fully connected layers.")
-    USE_GN: bool = Field(False, description="Group normalisation in the feature extractor.")
+    MLP_HEAD_DIM: Size = Field(default=1024, description="Width of the fully connected layers.")
+    USE_GN: bool = Field(default=False, description="Group normalisation in the feature extractor.")
     DILATION: Size = Field(
-        1, description="Dilation of the 3x3 convolutions of FPNXconv1fcFeatureExtractor."
+        default=1, description="Dilation of the 3x3 convolutions of FPNXconv1fcFeatureExtractor."
     )
     CONV_HEAD_DIM: Size = Field(
-        256, description="Channels of the convolutions of FPNXconv1fcFeatureExtractor."
+        default=256, description="Channels of the convolutions of FPNXconv1fcFeatureExtractor."
     )
     NUM_STACKED_CONVS: Count = Field(
-        4, description="Number of convolutions of FPNXconv1fcFeatureExtractor."
+        default=4, description="Number of convolutions of FPNXconv1fcFeatureExtractor."
     )
 
 
@@ -111,7 +113,7 @@ class RoiMaskHead(Section):
     """MODEL.ROI_MASK_HEAD."""
 
     FEATURE_EXTRACTOR: str = Field(
-        "ResNet50Conv5ROIFeatureExtractor",
+        default="ResNet50Conv5ROIFeatureExtractor",
         description="Name of the part that turns a pooled RoI into features: "
         "ResNet50Conv5ROIFeatureExtractor (C4), MaskRCNNFPNFeatureExtractor, FBNet.roi_head_mask, "
         "or one registered by you.",
@@ -122,88 +124,99 @@ class RoiMaskHead(Section):
         ],
     )
     PREDICTOR: str = Field(
-        "MaskRCNNC4Predictor",
+        default="MaskRCNNC4Predictor",
         description="Name of the last layers: MaskRCNNC4Predictor (doubles the side; C4 and FPN), "
         "MaskRCNNConv1x1Predictor, or one registered by you.",
         examples=["MaskRCNNC4Predictor", "MaskRCNNConv1x1Predictor"],
     )
-    POOLER_RESOLUTION: Size = Field(14, description=_POOLER_RESOLUTION)
-    POOLER_SAMPLING_RATIO: Count = Field(0, description=_SAMPLING_RATIO)
-    POOLER_SCALES: PoolerScales = Field((1.0 / 16,), description=_POOLER_SCALES)
-    MLP_HEAD_DIM: Size = Field(1024, description="Has no effect; kept for old files.")
+    POOLER_RESOLUTION: Size = Field(default=14, description=_POOLER_RESOLUTION)
+    POOLER_SAMPLING_RATIO: Count = Field(default=0, description=_SAMPLING_RATIO)
+    POOLER_SCALES: PoolerScales = Field(default=(1.0 / 16,), description=_POOLER_SCALES)
+    MLP_HEAD_DIM: Size = Field(default=1024, description="Has no effect; kept for old files.")
     CONV_LAYERS: Sizes = Field(
-        (256, 256, 256, 256),
+        default=(256, 256, 256, 256),
         description="Channels of the 3x3 convolutions; the last is also the transposed one's.",
     )
     RESOLUTION: Size = Field(
-        14, description="Cells along each side of a predicted mask (and of its target)."
+        default=14, description="Cells along each side of a predicted mask (and of its target)."
     )
     SHARE_BOX_FEATURE_EXTRACTOR: bool = Field(
-        True, description="Use the box head's features (C4) instead of an extractor of its own."
+        default=True,
+        description="Use the box head's features (C4) instead of an extractor of its own.",
     )
     POSTPROCESS_MASKS: bool = Field(
-        False,
+        default=False,
         description="The model returns masks pasted into the image instead of RESOLUTION x "
         "RESOLUTION probabilities.",
     )
     POSTPROCESS_MASKS_THRESHOLD: float = Field(
-        0.5,
+        default=0.5,
         le=1,
         description="Probability above which a pixel belongs to the object; below 0 = soft masks.",
     )
-    DILATION: Size = Field(1, description="Dilation of the 3x3 convolutions.")
-    USE_GN: bool = Field(False, description="Group normalisation after the 3x3 convolutions.")
+    DILATION: Size = Field(default=1, description="Dilation of the 3x3 convolutions.")
+    USE_GN: bool = Field(
+        default=False, description="Group normalisation after the 3x3 convolutions."
+    )
 
 
 class RoiKeypointHead(Section):
     """MODEL.ROI_KEYPOINT_HEAD."""
 
     FEATURE_EXTRACTOR: str = Field(
-        "KeypointRCNNFeatureExtractor",
+        default="KeypointRCNNFeatureExtractor",
         description="Name of the part that turns a pooled RoI into features: "
         "KeypointRCNNFeatureExtractor, FBNet.roi_head_keypoints, or one registered by you.",
         examples=["KeypointRCNNFeatureExtractor", "FBNet.roi_head_keypoints"],
     )
     PREDICTOR: str = Field(
-        "KeypointRCNNPredictor",
+        default="KeypointRCNNPredictor",
         description="Name of the last layers: KeypointRCNNPredictor, or one registered by you.",
         examples=["KeypointRCNNPredictor"],
     )
-    POOLER_RESOLUTION: Size = Field(14, description=_POOLER_RESOLUTION)
-    POOLER_SAMPLING_RATIO: Count = Field(0, description=_SAMPLING_RATIO)
-    POOLER_SCALES: PoolerScales = Field((1.0 / 16,), description=_POOLER_SCALES)
-    MLP_HEAD_DIM: Size = Field(1024, description="Has no effect; kept for old files.")
-    CONV_LAYERS: Sizes = Field((512,) * 8, description="Channels of the 3x3 convolutions.")
-    RESOLUTION: Size = Field(14, description="Cells along each side of a predicted heat map.")
-    NUM_CLASSES: Size = Field(17, description="Number of keypoints of an object.")
+    POOLER_RESOLUTION: Size = Field(default=14, description=_POOLER_RESOLUTION)
+    POOLER_SAMPLING_RATIO: Count = Field(default=0, description=_SAMPLING_RATIO)
+    POOLER_SCALES: PoolerScales = Field(default=(1.0 / 16,), description=_POOLER_SCALES)
+    MLP_HEAD_DIM: Size = Field(default=1024, description="Has no effect; kept for old files.")
+    CONV_LAYERS: Sizes = Field(default=(512,) * 8, description="Channels of the 3x3 convolutions.")
+    RESOLUTION: Size = Field(
+        default=14, description="Cells along each side of a predicted heat map."
+    )
+    NUM_CLASSES: Size = Field(default=17, description="Number of keypoints of an object.")
     SHARE_BOX_FEATURE_EXTRACTOR: bool = Field(
-        True, description="Use the box head's features instead of an extractor of its own."
+        default=True, description="Use the box head's features instead of an extractor of its own."
     )
 
 
 class Model(Section):
     """MODEL."""
 
-    RPN_ONLY: bool = Field(False, description="Region proposals (or RetinaNet) only, no RoI heads.")
-    MASK_ON: bool = Field(False, description="Predict a mask for each detection.")
-    RETINANET_ON: bool = Field(
-        False, description="RetinaNet: one stage, detections straight from the anchors."
+    RPN_ONLY: bool = Field(
+        default=False, description="Region proposals (or RetinaNet) only, no RoI heads."
     )
-    KEYPOINT_ON: bool = Field(False, description="Predict keypoints for each detection.")
-    DEVICE: Device = Field("cuda", description="Where the network runs: cpu, cuda, cuda:1, mps, ...")
+    MASK_ON: bool = Field(default=False, description="Predict a mask for each detection.")
+    RETINANET_ON: bool = Field(
+        default=False, description="RetinaNet: one stage, detections straight from the anchors."
+    )
+    KEYPOINT_ON: bool = Field(default=False, description="Predict keypoints for each detection.")
+    DEVICE: Device = Field(
+        default="cuda", description="Where the network runs: cpu, cuda, cuda:1, mps, ..."
+    )
     META_ARCHITECTURE: str = Field(
-        "GeneralizedRCNN", description="Name of the detector class.", examples=["GeneralizedRCNN"]
+        default="GeneralizedRCNN",
+        description="Name of the detector class.",
+        examples=["GeneralizedRCNN"],
     )
     CLS_AGNOSTIC_BBOX_REG: bool = Field(
-        False, description="One box per proposal for all classes instead of one per class."
+        default=False, description="One box per proposal for all classes instead of one per class."
     )
     WEIGHT: str = Field(
-        "",
+        default="",
         description="Weights to start from: a file, a http(s) address, catalog://NAME (see "
         "ModelCatalog), or empty for none. A last_checkpoint in OUTPUT_DIR wins.",
     )
     NUMERICS: str = Field(
-        "detectron",
+        default="detectron",
         description="Whose conventions the numbers follow (box widths, anchors, RoIAlign, NMS, "
         "mask pasting): detectron = the old project and its weights.",
         examples=["detectron"],

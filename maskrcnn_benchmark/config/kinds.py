@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, TypeAlias
 
 from pydantic import AfterValidator, Field
@@ -34,7 +35,7 @@ Ratios: TypeAlias = Annotated[tuple[Positive, ...], Field(min_length=1)]
 
 
 def _check_scales(scales: tuple[float, ...]) -> tuple[float, ...]:
-    if any(fine != 2 * coarse for fine, coarse in zip(scales, scales[1:], strict=False)):
+    if any(fine != 2 * coarse for fine, coarse in pairwise(scales)):
         raise ValueError("each scale to be half of the one before, finest first")
     return scales
 
@@ -48,7 +49,7 @@ PoolerScales: TypeAlias = Annotated[
 
 
 def _check_increasing(steps: tuple[int, ...]) -> tuple[int, ...]:
-    if any(first >= second for first, second in zip(steps, steps[1:], strict=False)):
+    if any(first >= second for first, second in pairwise(steps)):
         raise ValueError("iterations in increasing order")
     return steps
 

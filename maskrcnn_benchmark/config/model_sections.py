@@ -28,13 +28,13 @@ class Backbone(Section):
     """MODEL.BACKBONE."""
 
     CONV_BODY: str = Field(
-        "R-50-C4",
+        default="R-50-C4",
         description="Name of the backbone: R-{18,34,50,101}-{C4,FPN}, R-{50,101}-C5, R-152-FPN, "
         "R-{50,101}-FPN-RETINANET, FBNet, or a name registered by you.",
         examples=["R-50-C4", "R-101-C4", "R-50-FPN", "R-101-FPN", "R-18-FPN", "R-50-FPN-RETINANET"],
     )
     FREEZE_CONV_BODY_AT: int = Field(
-        2,
+        default=2,
         description="How many leading stages keep their weights: 0 none, 1 the stem, 2 the stem "
         "and layer1, and so on.",
     )
@@ -43,92 +43,104 @@ class Backbone(Section):
 class Fpn(Section):
     """MODEL.FPN."""
 
-    USE_GN: bool = Field(False, description="Group normalisation after each convolution of the FPN.")
-    USE_RELU: bool = Field(False, description="ReLU after each convolution of the FPN.")
+    USE_GN: bool = Field(
+        default=False, description="Group normalisation after each convolution of the FPN."
+    )
+    USE_RELU: bool = Field(default=False, description="ReLU after each convolution of the FPN.")
 
 
 class GroupNorm(Section):
     """MODEL.GROUP_NORM."""
 
     DIM_PER_GP: int = Field(
-        -1, ge=-1, description="Channels in each group; -1 = NUM_GROUPS decides. One of the two."
+        default=-1,
+        ge=-1,
+        description="Channels in each group; -1 = NUM_GROUPS decides. One of the two.",
     )
     NUM_GROUPS: int = Field(
-        32, ge=-1, description="Number of groups; -1 = DIM_PER_GP decides. One of the two."
+        default=32, ge=-1, description="Number of groups; -1 = DIM_PER_GP decides. One of the two."
     )
-    EPSILON: float = Field(1e-5, gt=0, description="Added to the variance before the square root.")
+    EPSILON: float = Field(
+        default=1e-5, gt=0, description="Added to the variance before the square root."
+    )
 
 
 class Rpn(Section):
     """MODEL.RPN."""
 
     USE_FPN: bool = Field(
-        False,
+        default=False,
         description="Anchors on several feature maps: one size and one stride per map, instead of "
         "all sizes on one map.",
     )
     ANCHOR_SIZES: tuple[PositiveNumber | tuple[PositiveNumber, ...], ...] = Field(
-        (32, 64, 128, 256, 512),
+        default=(32, 64, 128, 256, 512),
         min_length=1,
         description="Side in pixels of a square anchor; with USE_FPN one size, or tuple of sizes, "
         "per feature map.",
     )
     ANCHOR_STRIDE: Sizes = Field(
-        (16,), description="Pixels between neighbouring anchors, one number per feature map."
+        default=(16,),
+        description="Pixels between neighbouring anchors, one number per feature map.",
     )
     ASPECT_RATIOS: Ratios = Field(
-        (0.5, 1.0, 2.0), description="Height / width of the anchors; their area stays that of the size."
+        default=(0.5, 1.0, 2.0),
+        description="Height / width of the anchors; their area stays that of the size.",
     )
     STRADDLE_THRESH: int = Field(
-        0,
+        default=0,
         description="In training, anchors further than so many pixels outside the image are left "
         "out; -1 = none is.",
     )
     FG_IOU_THRESHOLD: Share = Field(
-        0.7, description="An anchor with at least this IoU with a target is an object."
+        default=0.7, description="An anchor with at least this IoU with a target is an object."
     )
     BG_IOU_THRESHOLD: Share = Field(
-        0.3,
+        default=0.3,
         description="An anchor below this IoU with every target is background; between the two "
         "thresholds it is ignored.",
     )
     BATCH_SIZE_PER_IMAGE: Size = Field(
-        256, description="Anchors drawn per image for the loss of the RPN."
+        default=256, description="Anchors drawn per image for the loss of the RPN."
     )
     POSITIVE_FRACTION: Share = Field(
-        0.5, description="At most this share of the drawn anchors are objects."
+        default=0.5, description="At most this share of the drawn anchors are objects."
     )
     PRE_NMS_TOP_N_TRAIN: Size = Field(
-        12000, description="Best proposals per image and feature map that enter NMS, in training."
+        default=12000,
+        description="Best proposals per image and feature map that enter NMS, in training.",
     )
     PRE_NMS_TOP_N_TEST: Size = Field(
-        6000, description="Best proposals per image and feature map that enter NMS, at test."
+        default=6000,
+        description="Best proposals per image and feature map that enter NMS, at test.",
     )
     POST_NMS_TOP_N_TRAIN: Size = Field(
-        2000, description="Proposals kept per image and feature map after NMS, in training."
+        default=2000, description="Proposals kept per image and feature map after NMS, in training."
     )
     POST_NMS_TOP_N_TEST: Size = Field(
-        1000, description="Proposals kept per image and feature map after NMS, at test."
+        default=1000, description="Proposals kept per image and feature map after NMS, at test."
     )
-    NMS_THRESH: Share = Field(0.7, description="IoU at which NMS drops the lower-scored proposal.")
+    NMS_THRESH: Share = Field(
+        default=0.7, description="IoU at which NMS drops the lower-scored proposal."
+    )
     MIN_SIZE: Count = Field(
-        0, description="Proposals with a side shorter than this, in pixels, are dropped."
+        default=0, description="Proposals with a side shorter than this, in pixels, are dropped."
     )
     FPN_POST_NMS_TOP_N_TRAIN: Size = Field(
-        2000,
+        default=2000,
         description="Proposals kept over all feature maps, in training: per process and batch, or "
         "per image (FPN_POST_NMS_PER_BATCH). Rule for the former: 1000 x images per GPU.",
     )
     FPN_POST_NMS_TOP_N_TEST: Size = Field(
-        2000, description="Proposals kept per image over all feature maps, at test."
+        default=2000, description="Proposals kept per image over all feature maps, at test."
     )
     FPN_POST_NMS_PER_BATCH: bool = Field(
-        True,
+        default=True,
         description="In training, keep the best proposals of the whole batch of one process "
         "(true) or of each image (false).",
     )
     RPN_HEAD: str = Field(
-        "SingleConvRPNHead",
+        default="SingleConvRPNHead",
         description="Name of the RPN's head: SingleConvRPNHead, FBNet.rpn_head, or one registered "
         "by you.",
         examples=["SingleConvRPNHead", "FBNet.rpn_head"],
@@ -139,18 +151,20 @@ class ResNets(Section):
     """MODEL.RESNETS."""
 
     NUM_GROUPS: Size = Field(
-        1, description="Groups of the 3x3 convolutions: 1 = ResNet, 32 with WIDTH_PER_GROUP 8 = ResNeXt."
+        default=1,
+        description="Groups of the 3x3 convolutions: 1 = ResNet, 32 with WIDTH_PER_GROUP 8 = ResNeXt.",
     )
     WIDTH_PER_GROUP: Size = Field(
-        64, description="Channels per group of the 3x3 convolutions of layer1; doubles every stage."
+        default=64,
+        description="Channels per group of the 3x3 convolutions of layer1; doubles every stage.",
     )
     STRIDE_IN_1X1: bool = Field(
-        True,
+        default=True,
         description="Stride in the first 1x1 convolution of a stage (MSRA weights) or in the 3x3 "
         "one (ResNeXt, group normalisation, torchvision weights).",
     )
     TRANS_FUNC: str = Field(
-        "BottleneckWithFixedBatchNorm",
+        default="BottleneckWithFixedBatchNorm",
         description="Residual block and its norm: BottleneckWith{FixedBatchNorm,BatchNorm,"
         "SyncBatchNorm,GN}. MODEL.RESNETS.NORM, if set, wins over the norm.",
         examples=[
@@ -161,7 +175,7 @@ class ResNets(Section):
         ],
     )
     STEM_FUNC: str = Field(
-        "StemWithFixedBatchNorm",
+        default="StemWithFixedBatchNorm",
         description="First convolution and its norm: StemWith{FixedBatchNorm,BatchNorm,"
         "SyncBatchNorm,GN}. MODEL.RESNETS.NORM, if set, wins over the norm.",
         examples=[
@@ -172,133 +186,160 @@ class ResNets(Section):
         ],
     )
     NORM: Literal["", "FrozenBN", "BN", "SyncBN", "GN"] = Field(
-        "",
+        default="",
         description="Norm of stem and blocks: FrozenBN (fixed statistics, for pre-trained weights), "
         "BN, SyncBN (over all GPUs), GN; empty = what TRANS_FUNC and STEM_FUNC say.",
     )
     RES5_DILATION: Size = Field(
-        1, description="Dilation of the 3x3 convolutions of layer4 in the head of C4 models."
+        default=1,
+        description="Dilation of the 3x3 convolutions of layer4 in the head of C4 models.",
     )
     BACKBONE_OUT_CHANNELS: Size = Field(
-        1024,
+        default=1024,
         description="Channels of the feature maps that leave the backbone: 256 for FPN, 4 x "
         "RES2_OUT_CHANNELS for C4.",
     )
     RES2_OUT_CHANNELS: Size = Field(
-        256, description="Channels that leave layer1; doubles every stage."
+        default=256, description="Channels that leave layer1; doubles every stage."
     )
-    STEM_OUT_CHANNELS: Size = Field(64, description="Channels that leave the stem.")
+    STEM_OUT_CHANNELS: Size = Field(default=64, description="Channels that leave the stem.")
     STAGE_WITH_DCN: tuple[bool, bool, bool, bool] = Field(
-        (False, False, False, False),
+        default=(False, False, False, False),
         description="For layer1 to layer4: deformable instead of ordinary 3x3 convolutions.",
     )
     WITH_MODULATED_DCN: bool = Field(
-        False, description="Deformable convolutions with a learned weight per sample (version 2)."
+        default=False,
+        description="Deformable convolutions with a learned weight per sample (version 2).",
     )
     DEFORMABLE_GROUPS: Size = Field(
-        1, description="Groups of channels that share the offsets of a deformable convolution."
+        default=1,
+        description="Groups of channels that share the offsets of a deformable convolution.",
     )
 
 
 class RetinaNet(Section):
     """MODEL.RETINANET."""
 
-    NUM_CLASSES: Classes = Field(81, description="Number of classes, background included.")
+    NUM_CLASSES: Classes = Field(default=81, description="Number of classes, background included.")
     ANCHOR_SIZES: tuple[PositiveNumber, ...] = Field(
-        (32, 64, 128, 256, 512),
+        default=(32, 64, 128, 256, 512),
         min_length=1,
         description="Side in pixels of the smallest square anchor, one number per feature map.",
     )
-    ASPECT_RATIOS: Ratios = Field((0.5, 1.0, 2.0), description="Height / width of the anchors.")
+    ASPECT_RATIOS: Ratios = Field(
+        default=(0.5, 1.0, 2.0), description="Height / width of the anchors."
+    )
     ANCHOR_STRIDES: Sizes = Field(
-        (8, 16, 32, 64, 128),
+        default=(8, 16, 32, 64, 128),
         description="Pixels between neighbouring anchors, one number per feature map.",
     )
     STRADDLE_THRESH: int = Field(
-        0, description="Has no effect (read by the old project, never used)."
+        default=0, description="Has no effect (read by the old project, never used)."
     )
     OCTAVE: float = Field(
-        2.0, gt=1, description="Ratio of anchor sizes from one feature map to the next."
+        default=2.0, gt=1, description="Ratio of anchor sizes from one feature map to the next."
     )
-    SCALES_PER_OCTAVE: Size = Field(3, description="Anchor sizes per feature map and aspect ratio.")
+    SCALES_PER_OCTAVE: Size = Field(
+        default=3, description="Anchor sizes per feature map and aspect ratio."
+    )
     USE_C5: bool = Field(
-        True, description="Compute P6 from layer4's output (true) or from P5 (false)."
+        default=True, description="Compute P6 from layer4's output (true) or from P5 (false)."
     )
-    NUM_CONVS: Count = Field(4, description="3x3 convolutions in each of the two towers.")
+    NUM_CONVS: Count = Field(default=4, description="3x3 convolutions in each of the two towers.")
     BBOX_REG_WEIGHT: Positive = Field(
-        4.0, description="The box loss is divided by this and the number of positive anchors."
+        default=4.0,
+        description="The box loss is divided by this and the number of positive anchors.",
     )
     BBOX_REG_BETA: Positive = Field(
-        0.11, description="Where the smooth L1 loss turns from square to linear, in units of deltas."
+        default=0.11,
+        description="Where the smooth L1 loss turns from square to linear, in units of deltas.",
     )
     PRE_NMS_TOP_N: Size = Field(
-        1000, description="Best detections per image and feature map that enter NMS."
+        default=1000, description="Best detections per image and feature map that enter NMS."
     )
     FG_IOU_THRESHOLD: Share = Field(
-        0.5, description="An anchor with at least this IoU with a target is an object."
+        default=0.5, description="An anchor with at least this IoU with a target is an object."
     )
     BG_IOU_THRESHOLD: Share = Field(
-        0.4, description="An anchor below this IoU with every target is background."
+        default=0.4, description="An anchor below this IoU with every target is background."
     )
-    LOSS_ALPHA: Share = Field(0.25, description="Focal loss: weight of objects against background.")
+    LOSS_ALPHA: Share = Field(
+        default=0.25, description="Focal loss: weight of objects against background."
+    )
     LOSS_GAMMA: NonNegative = Field(
-        2.0, description="Focal loss: exponent that plays down easy anchors."
+        default=2.0, description="Focal loss: exponent that plays down easy anchors."
     )
     PRIOR_PROB: float = Field(
-        0.01, gt=0, lt=1, description="Score that every anchor gives to every class before training."
+        default=0.01,
+        gt=0,
+        lt=1,
+        description="Score that every anchor gives to every class before training.",
     )
-    INFERENCE_TH: Share = Field(0.05, description="Detections with a higher score enter NMS.")
-    NMS_TH: Share = Field(0.4, description="IoU at which NMS drops the lower-scored detection.")
+    INFERENCE_TH: Share = Field(
+        default=0.05, description="Detections with a higher score enter NMS."
+    )
+    NMS_TH: Share = Field(
+        default=0.4, description="IoU at which NMS drops the lower-scored detection."
+    )
 
 
 class FbNet(Section):
     """MODEL.FBNET."""
 
     ARCH: str = Field(
-        "default",
+        default="default",
         description="Name of the architecture table: default, xirb16d_dsmask, cham_v1a, ...",
         examples=["default", "xirb16d_dsmask", "cham_v1a"],
     )
     ARCH_DEF: str = Field(
-        "", description="An architecture table as JSON text; if not empty it is used instead of ARCH."
+        default="",
+        description="An architecture table as JSON text; if not empty it is used instead of ARCH.",
     )
     BN_TYPE: Literal["bn", "af", "gn"] = Field(
-        "bn", description="Norm: bn (trained), af (fixed statistics) or gn (group)."
+        default="bn", description="Norm: bn (trained), af (fixed statistics) or gn (group)."
     )
-    SCALE_FACTOR: Positive = Field(1.0, description="All channel widths are multiplied by this.")
-    WIDTH_DIVISOR: Size = Field(1, description="Channel widths are rounded to a multiple of this.")
-    DW_CONV_SKIP_BN: bool = Field(True, description="No norm after depthwise convolutions.")
-    DW_CONV_SKIP_RELU: bool = Field(True, description="No ReLU after depthwise convolutions.")
+    SCALE_FACTOR: Positive = Field(
+        default=1.0, description="All channel widths are multiplied by this."
+    )
+    WIDTH_DIVISOR: Size = Field(
+        default=1, description="Channel widths are rounded to a multiple of this."
+    )
+    DW_CONV_SKIP_BN: bool = Field(default=True, description="No norm after depthwise convolutions.")
+    DW_CONV_SKIP_RELU: bool = Field(
+        default=True, description="No ReLU after depthwise convolutions."
+    )
     DET_HEAD_LAST_SCALE: float = Field(
-        1.0,
+        default=1.0,
         description="Box head: a negative number s adds a last 1x1 convolution of |s| x the table's "
         "width; 0 or more adds none.",
     )
     DET_HEAD_BLOCKS: tuple[Count, ...] = Field(
-        (), description="Box head: indices of the table's blocks to use; empty = all."
+        default=(), description="Box head: indices of the table's blocks to use; empty = all."
     )
     DET_HEAD_STRIDE: Count = Field(
-        0, description="Box head: stride of its first block; 0 = the table's."
+        default=0, description="Box head: stride of its first block; 0 = the table's."
     )
     KPTS_HEAD_LAST_SCALE: float = Field(
-        0.0, description="Keypoint head: as DET_HEAD_LAST_SCALE."
+        default=0.0, description="Keypoint head: as DET_HEAD_LAST_SCALE."
     )
     KPTS_HEAD_BLOCKS: tuple[Count, ...] = Field(
-        (), description="Keypoint head: indices of the table's blocks to use; empty = all."
+        default=(), description="Keypoint head: indices of the table's blocks to use; empty = all."
     )
     KPTS_HEAD_STRIDE: Count = Field(
-        0, description="Keypoint head: stride of its first block; 0 = the table's."
+        default=0, description="Keypoint head: stride of its first block; 0 = the table's."
     )
-    MASK_HEAD_LAST_SCALE: float = Field(0.0, description="Mask head: as DET_HEAD_LAST_SCALE.")
+    MASK_HEAD_LAST_SCALE: float = Field(
+        default=0.0, description="Mask head: as DET_HEAD_LAST_SCALE."
+    )
     MASK_HEAD_BLOCKS: tuple[Count, ...] = Field(
-        (), description="Mask head: indices of the table's blocks to use; empty = all."
+        default=(), description="Mask head: indices of the table's blocks to use; empty = all."
     )
     MASK_HEAD_STRIDE: Count = Field(
-        0, description="Mask head: stride of its first block; 0 = the table's."
+        default=0, description="Mask head: stride of its first block; 0 = the table's."
     )
     RPN_HEAD_BLOCKS: Count = Field(
-        0, description="RPN: use so many of the table's last blocks; 0 = all."
+        default=0, description="RPN: use so many of the table's last blocks; 0 = all."
     )
     RPN_BN_TYPE: Literal["", "bn", "af", "gn"] = Field(
-        "", description="Norm of the RPN; empty = BN_TYPE."
+        default="", description="Norm of the RPN; empty = BN_TYPE."
     )

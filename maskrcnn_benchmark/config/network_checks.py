@@ -47,8 +47,8 @@ def _strides_fit_body(config: Config) -> str | None:
     kind = _body_kind(config)
     if config.MODEL.RETINANET_ON or kind not in _STRIDES:
         return None
-    strides = _STRIDES[kind]
-    if config.MODEL.RPN.ANCHOR_STRIDE == strides:
+    found, strides = config.MODEL.RPN.ANCHOR_STRIDE, _STRIDES[kind]
+    if found == strides:
         return None
     cure = f'MODEL.RPN.USE_FPN {kind == "FPN"} MODEL.RPN.ANCHOR_STRIDE "{strides}"'
     return (
@@ -64,7 +64,7 @@ def _channels_fit_body(config: Config) -> str | None:
     if not match:
         return None
     channels = config.MODEL.RESNETS.RES2_OUT_CHANNELS * {"C4": 4, "C5": 8}[match.group(1)]
-    if config.MODEL.RESNETS.BACKBONE_OUT_CHANNELS == channels:
+    if channels == config.MODEL.RESNETS.BACKBONE_OUT_CHANNELS:
         return None
     return (
         f"{given(config, 'MODEL.RESNETS.BACKBONE_OUT_CHANNELS')}: "
@@ -113,8 +113,8 @@ def _pooler_check(head: str, *, switch: str = "") -> Check:
         keys = config.MODEL[head]
         if switch and (not config.MODEL[switch] or keys.SHARE_BOX_FEATURE_EXTRACTOR):
             return None
-        scales = _POOLER_SCALES[kind]
-        if keys.POOLER_SCALES == scales[: len(keys.POOLER_SCALES)]:
+        found, scales = keys.POOLER_SCALES, _POOLER_SCALES[kind]
+        if found == scales[: len(found)]:
             return None
         return (
             f"{given(config, scales_key)} does not fit "
@@ -192,9 +192,8 @@ def _group_norm(config: Config) -> str | None:
 
 
 def _padding_fits_fpn(config: Config) -> str | None:
-    if not _body_kind(config).startswith("FPN") or config.DATALOADER.SIZE_DIVISIBILITY % 32 == 0 != (
-        config.DATALOADER.SIZE_DIVISIBILITY
-    ):
+    multiple = config.DATALOADER.SIZE_DIVISIBILITY
+    if not _body_kind(config).startswith("FPN") or (multiple and multiple % 32 == 0):
         return None
     return (
         f"{given(config, 'DATALOADER.SIZE_DIVISIBILITY')}: "

@@ -72,7 +72,7 @@ def check_source(config: Config, *, keys: Set[str]) -> list[str]:
     """
     if len(keys) > sum(1 for _ in config.walk()) / 2:
         return []
-    checks = (check for check in CHECKS if keys.issuperset(check.keys))
+    checks = (check for check in CHECKS if keys >= set(check.keys))
     return _find_all(checks, config)
 
 

@@ -24,49 +24,53 @@ class Input(Section):
     """INPUT."""
 
     MIN_SIZE_TRAIN: Sizes = Field(
-        (800,),
+        default=(800,),
         description="Short side of the resized image in pixels, in training; one of these is drawn "
         "for each image.",
     )
     MAX_SIZE_TRAIN: Size = Field(
-        1333, description="Most pixels of the long side of the resized image, in training."
+        default=1333, description="Most pixels of the long side of the resized image, in training."
     )
     MIN_SIZE_TEST: Size = Field(
-        800, description="Short side of the resized image in pixels, at test."
+        default=800, description="Short side of the resized image in pixels, at test."
     )
     MAX_SIZE_TEST: Size = Field(
-        1333, description="Most pixels of the long side of the resized image, at test."
+        default=1333, description="Most pixels of the long side of the resized image, at test."
     )
     PIXEL_MEAN: tuple[float, float, float] = Field(
-        (102.9801, 115.9465, 122.7717),
+        default=(102.9801, 115.9465, 122.7717),
         description="Subtracted from each channel: in BGR and 0-255 with TO_BGR255, else RGB and 0-1.",
     )
     PIXEL_STD: tuple[Positive, Positive, Positive] = Field(
-        (1.0, 1.0, 1.0), description="Each channel is divided by this after the mean is subtracted."
+        default=(1.0, 1.0, 1.0),
+        description="Each channel is divided by this after the mean is subtracted.",
     )
     TO_BGR255: bool = Field(
-        True, description="The network sees BGR in 0-255 (true) or RGB in 0-1 (false)."
+        default=True, description="The network sees BGR in 0-255 (true) or RGB in 0-1 (false)."
     )
     BRIGHTNESS: NonNegative = Field(
-        0.0, description="Training: brightness times a factor from 1 - this to 1 + this; 0 = off."
+        default=0.0,
+        description="Training: brightness times a factor from 1 - this to 1 + this; 0 = off.",
     )
     CONTRAST: NonNegative = Field(
-        0.0, description="Training: contrast times a factor from 1 - this to 1 + this; 0 = off."
+        default=0.0,
+        description="Training: contrast times a factor from 1 - this to 1 + this; 0 = off.",
     )
     SATURATION: NonNegative = Field(
-        0.0, description="Training: saturation times a factor from 1 - this to 1 + this; 0 = off."
+        default=0.0,
+        description="Training: saturation times a factor from 1 - this to 1 + this; 0 = off.",
     )
     HUE: float = Field(
-        0.0,
+        default=0.0,
         ge=0,
         le=0.5,
         description="Training: hue moved by up to this share of the colour circle; 0 = off.",
     )
     HORIZONTAL_FLIP_PROB_TRAIN: Share = Field(
-        0.5, description="Training: probability of a left-right flip."
+        default=0.5, description="Training: probability of a left-right flip."
     )
     VERTICAL_FLIP_PROB_TRAIN: Share = Field(
-        0.0, description="Training: probability of a top-bottom flip."
+        default=0.0, description="Training: probability of a top-bottom flip."
     )
 
 
@@ -80,9 +84,7 @@ def _check_custom(entries: Mapping[str, Mapping[str, str]]) -> Mapping[str, Mapp
     return entries
 
 
-CustomData: TypeAlias = Annotated[
-    Mapping[str, Mapping[str, str]], AfterValidator(_check_custom)
-]
+CustomData: TypeAlias = Annotated[Mapping[str, Mapping[str, str]], AfterValidator(_check_custom)]
 """Data sets given directly, by name: a COCO annotation file and the folder of its images."""
 
 
@@ -90,13 +92,15 @@ class Datasets(Section):
     """DATASETS."""
 
     TRAIN: tuple[str, ...] = Field(
-        (), description="Names of the data sets to train on, from PATHS_CATALOG or CUSTOM; joined."
+        default=(),
+        description="Names of the data sets to train on, from PATHS_CATALOG or CUSTOM; joined.",
     )
     TEST: tuple[str, ...] = Field(
-        (), description="Names of the data sets to test on, from PATHS_CATALOG or CUSTOM; each apart."
+        default=(),
+        description="Names of the data sets to test on, from PATHS_CATALOG or CUSTOM; each apart.",
     )
     CUSTOM: CustomData = Field(
-        {},
+        default={},
         description="Data sets given directly, name -> {ann_file: COCO json, img_dir: folder}; "
         "their names can stand in TRAIN and TEST.",
     )
@@ -106,18 +110,20 @@ class DataLoader(Section):
     """DATALOADER."""
 
     NUM_WORKERS: Count = Field(
-        4, description="Processes per GPU that read images; 0 = the training process itself."
+        default=4,
+        description="Processes per GPU that read images; 0 = the training process itself.",
     )
     SIZE_DIVISIBILITY: Count = Field(
-        0,
+        default=0,
         description="Height and width of a batch are padded to a multiple of this, in pixels: 32 "
         "for FPN; 0 = no rounding.",
     )
     ASPECT_RATIO_GROUPING: bool = Field(
-        True, description="Images in a batch are either all wide or all tall, to save padding."
+        default=True,
+        description="Images in a batch are either all wide or all tall, to save padding.",
     )
     ON_ERROR: Literal["stop", "skip"] = Field(
-        "stop",
+        default="stop",
         description="What a bad image or annotation does: stop the run, or be skipped and counted.",
     )
 
@@ -125,59 +131,78 @@ class DataLoader(Section):
 class Solver(Section):
     """SOLVER."""
 
-    MAX_ITER: Size = Field(40000, description="Number of updates; each sees IMS_PER_BATCH images.")
+    MAX_ITER: Size = Field(
+        default=40000, description="Number of updates; each sees IMS_PER_BATCH images."
+    )
     BASE_LR: NonNegative = Field(
-        0.001, description="Learning rate after warm-up; scale it with IMS_PER_BATCH."
+        default=0.001, description="Learning rate after warm-up; scale it with IMS_PER_BATCH."
     )
     BIAS_LR_FACTOR: NonNegativeNumber = Field(
-        2, description="Learning rate of biases / learning rate of weights."
+        default=2, description="Learning rate of biases / learning rate of weights."
     )
-    MOMENTUM: float = Field(0.9, ge=0, lt=1, description="Momentum of SGD.")
-    WEIGHT_DECAY: NonNegative = Field(0.0005, description="Weight decay (L2) of weights.")
-    WEIGHT_DECAY_BIAS: NonNegativeNumber = Field(0, description="Weight decay (L2) of biases.")
-    GAMMA: NonNegative = Field(0.1, description="The learning rate is multiplied by this at each step.")
+    MOMENTUM: float = Field(default=0.9, ge=0, lt=1, description="Momentum of SGD.")
+    WEIGHT_DECAY: NonNegative = Field(default=0.0005, description="Weight decay (L2) of weights.")
+    WEIGHT_DECAY_BIAS: NonNegativeNumber = Field(
+        default=0, description="Weight decay (L2) of biases."
+    )
+    GAMMA: NonNegative = Field(
+        default=0.1, description="The learning rate is multiplied by this at each step."
+    )
     STEPS: Steps = Field(
-        (30000,),
+        default=(30000,),
         description="Iterations at which the learning rate drops by GAMMA; none beyond MAX_ITER, "
         "() for no drop.",
     )
     LR_SCHEDULE: Literal["multistep", "cosine"] = Field(
-        "multistep",
+        default="multistep",
         description="After warm-up: drop at STEPS, or fall along a cosine to 0 at MAX_ITER.",
     )
     WARMUP_FACTOR: NonNegative = Field(
-        1.0 / 3, description="Warm-up starts at this share of the learning rate."
+        default=1.0 / 3, description="Warm-up starts at this share of the learning rate."
     )
-    WARMUP_ITERS: Count = Field(500, description="Iterations of warm-up; 0 = none.")
+    WARMUP_ITERS: Count = Field(default=500, description="Iterations of warm-up; 0 = none.")
     WARMUP_METHOD: Literal["linear", "constant"] = Field(
-        "linear", description="Warm-up rises linearly, or stays at WARMUP_FACTOR until it ends."
+        default="linear",
+        description="Warm-up rises linearly, or stays at WARMUP_FACTOR until it ends.",
     )
     CLIP_GRAD_NORM: NonNegative = Field(
-        0.0, description="Largest norm of the gradient of all weights together; 0 = no limit."
+        default=0.0,
+        description="Largest norm of the gradient of all weights together; 0 = no limit.",
     )
-    CHECKPOINT_PERIOD: Size = Field(2500, description="Iterations from one checkpoint to the next.")
+    CHECKPOINT_PERIOD: Size = Field(
+        default=2500, description="Iterations from one checkpoint to the next."
+    )
     CHECKPOINT_KEEP: Count = Field(
-        0, description="Number of the latest checkpoints to keep, the final one apart; 0 = all."
+        default=0,
+        description="Number of the latest checkpoints to keep, the final one apart; 0 = all.",
     )
     TEST_PERIOD: Count = Field(
-        0, description="Iterations from one test on DATASETS.TEST to the next, in training; 0 = none."
+        default=0,
+        description="Iterations from one test on DATASETS.TEST to the next, in training; 0 = none.",
     )
-    LOG_PERIOD: Size = Field(20, description="Iterations from one log line to the next.")
+    LOG_PERIOD: Size = Field(default=20, description="Iterations from one log line to the next.")
     IMS_PER_BATCH: Size = Field(
-        16, description="Images per update, over all GPUs; a multiple of their number."
+        default=16, description="Images per update, over all GPUs; a multiple of their number."
     )
 
 
 class BoxAug(Section):
     """TEST.BBOX_AUG."""
 
-    ENABLED: bool = Field(False, description="Test each image several times and merge the boxes.")
-    H_FLIP: bool = Field(False, description="Also test the mirrored image.")
-    SCALES: tuple[Size, ...] = Field(
-        (), description="Also test at these short sides, in pixels, besides INPUT.MIN_SIZE_TEST."
+    ENABLED: bool = Field(
+        default=False, description="Test each image several times and merge the boxes."
     )
-    MAX_SIZE: Size = Field(4000, description="Most pixels of the long side at these SCALES.")
-    SCALE_H_FLIP: bool = Field(False, description="Also test the mirrored image at these SCALES.")
+    H_FLIP: bool = Field(default=False, description="Also test the mirrored image.")
+    SCALES: tuple[Size, ...] = Field(
+        default=(),
+        description="Also test at these short sides, in pixels, besides INPUT.MIN_SIZE_TEST.",
+    )
+    MAX_SIZE: Size = Field(
+        default=4000, description="Most pixels of the long side at these SCALES."
+    )
+    SCALE_H_FLIP: bool = Field(
+        default=False, description="Also test the mirrored image at these SCALES."
+    )
 
 
 # (task, metric, (mean, standard deviation)), for example ("bbox", "AP", (0.377, 0.002)).
@@ -188,18 +213,19 @@ class Testing(Section):
     """TEST."""
 
     EXPECTED_RESULTS: tuple[ExpectedResult, ...] = Field(
-        (),
+        default=(),
         description="Results that a test should give: rows of (task, metric, (mean, standard "
         "deviation)), as (('bbox', 'AP', (0.377, 0.002)),); each is logged as PASS or FAIL.",
     )
     EXPECTED_RESULTS_SIGMA_TOL: NonNegativeNumber = Field(
-        4, description="How many standard deviations an expected result may be off."
+        default=4, description="How many standard deviations an expected result may be off."
     )
     IMS_PER_BATCH: Size = Field(
-        8, description="Images per batch at test, over all GPUs; a multiple of their number."
+        default=8,
+        description="Images per batch at test, over all GPUs; a multiple of their number.",
     )
     DETECTIONS_PER_IMG: int = Field(
-        100,
+        default=100,
         ge=-1,
         description="RetinaNet: most detections per image; 0 or -1 = no limit. Other models: see "
         "MODEL.ROI_HEADS.DETECTIONS_PER_IMG.",
@@ -211,7 +237,7 @@ class Log(Section):
     """LOG."""
 
     TENSORBOARD: Literal["auto", "on", "off"] = Field(
-        "auto",
+        default="auto",
         description="Write TensorBoard files to OUTPUT_DIR: auto = if the package is installed, on "
         "= an error if it is not, off.",
     )

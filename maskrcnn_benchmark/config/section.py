@@ -7,7 +7,6 @@ whether it is frozen.
 from __future__ import annotations
 
 import copy
-import difflib
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from maskrcnn_benchmark.config.describe import describe_field, describe_value
 from maskrcnn_benchmark.config.literals import to_value
+from maskrcnn_benchmark.config.suggest import nearest
 from maskrcnn_benchmark.errors import ConfigError
 
 DEFAULT = "default"
@@ -30,13 +30,6 @@ class UnknownKeyError(ConfigError, AttributeError, KeyError):
     def __str__(self) -> str:
         """Return the message as it is (a KeyError would quote it)."""
         return str(self.args[0])
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """Return "; did you mean X?" for the most similar of the names, or nothing."""
-    by_upper = {other.upper(): other for other in names}
-    found = difflib.get_close_matches(name.upper(), by_upper, n=1, cutoff=0.6)
-    return f"; did you mean {by_upper[found[0]]}?" if found else ""
 
 
 class Section(BaseModel):
@@ -102,7 +95,7 @@ class Section(BaseModel):
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return the value of a key, or `default` where there is no such key."""
-        return self[name] if name in self else default
+        return getattr(self, name) if name in type(self).model_fields else default
 
     def walk(self) -> Iterator[tuple[Section, str]]:
         """Yield (section, name) for every key here and below, in order of definition."""

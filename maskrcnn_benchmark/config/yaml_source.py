@@ -56,22 +56,26 @@ def _walk(
 ) -> Iterator[Setting]:
     origin = f"{name}:{node.start_mark.line + 1}"
     if not isinstance(node, yaml.MappingNode):
-        value = loader.construct_object(node, deep=True)  # type: ignore[no-untyped-call]
+        value = loader.construct_object(node, deep=True)
         if value is None and prefix:
             return  # a section whose keys are all commented out
-        what = f"{prefix} is a section: expected its keys below it" if prefix else "expected KEY: value"
+        what = (
+            f"{prefix} is a section: expected its keys below it"
+            if prefix
+            else "expected KEY: value"
+        )
         raise ConfigError(f"{origin}: {what}, got {value!r}")
     _refuse_duplicates(node, name=name, prefix=prefix)
     loader.flatten_mapping(node)
     for key_node, value_node in node.value:
-        key = str(loader.construct_object(key_node))  # type: ignore[no-untyped-call]
+        key = str(loader.construct_object(key_node))
         key = f"{prefix}.{key}" if prefix else key
         if is_section(key):
             yield from _walk(
                 value_node, loader=loader, name=name, prefix=key, is_section=is_section
             )
         else:
-            value = loader.construct_object(value_node, deep=True)  # type: ignore[no-untyped-call]
+            value = loader.construct_object(value_node, deep=True)
             yield Setting(key, value, f"{name}:{key_node.start_mark.line + 1}")
 
 

@@ -45,7 +45,7 @@ class JsonLinesWriter:
             ]
             with atomic_write(path) as file:
                 file.writelines(kept if start_iteration else [])
-        self._file = open(path, "a", encoding="utf-8")
+        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (open for the whole run)
 
     def write(self, record: Record) -> None:
         """Append a line; it is in the file when this returns."""

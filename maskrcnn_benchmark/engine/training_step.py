@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 
+from maskrcnn_benchmark.errors import TrainingError
+
 
 def make_grad_scaler(*, device: torch.device, dtype: torch.dtype) -> GradScaler | None:
     """Return what keeps small float16 gradients from vanishing; None for other types."""
@@ -51,6 +53,8 @@ class TrainingStep:
         mixed = self.dtype != torch.float32
         with torch.autocast(self.device.type, dtype=self.dtype if mixed else None, enabled=mixed):
             losses: Mapping[str, Tensor] = self.model(images, targets)
+        if not losses:
+            raise TrainingError("the model returned no losses; is it in training mode?")
         total = torch.stack([loss.float() for loss in losses.values()]).sum()
         self.optimizer.zero_grad()
         if self.scaler is None:

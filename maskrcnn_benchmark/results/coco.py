@@ -89,8 +89,6 @@ def coco_document(
                 if "segmentation" in entry
                 else entry["bbox"][2] * entry["bbox"][3]
             )
-            annotations.append(
-                {"id": len(annotations) + 1, **entry, "area": area, "iscrowd": 0}
-            )
+            annotations.append({"id": len(annotations) + 1, **entry, "area": area, "iscrowd": 0})
     categories = [{"id": category, "name": name} for category, name in names.items()]
     return {"images": images, "categories": categories, "annotations": annotations}

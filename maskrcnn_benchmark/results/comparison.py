@@ -35,7 +35,9 @@ def draw_comparison(
         min_side: see `draw`.
     """
     pictures = [
-        draw(image, objects, color_by=color_by, with_scores=objects is detections, min_side=min_side)
+        draw(
+            image, objects, color_by=color_by, with_scores=objects is detections, min_side=min_side
+        )
         for objects in (detections, targets)
     ]
     titles = [

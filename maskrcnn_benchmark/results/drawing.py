@@ -5,6 +5,7 @@ N: objects.    H, W: height and width of the picture.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -156,11 +157,7 @@ def _shrink(mask: BoolArray, pixels: int) -> BoolArray:
     for _ in range(pixels):
         inner = np.zeros_like(mask)
         inner[1:-1, 1:-1] = (
-            mask[1:-1, 1:-1]
-            & mask[:-2, 1:-1]
-            & mask[2:, 1:-1]
-            & mask[1:-1, :-2]
-            & mask[1:-1, 2:]
+            mask[1:-1, 1:-1] & mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:]
         )
         mask = inner
     return mask
@@ -231,10 +228,12 @@ def _place_label(
     """
     left, top, right, bottom = box
     width, height = label
-    rows = (top - height, top, bottom, bottom - height)  # above, inside, below, inside
+    # Above, inside at the top, below, inside at the bottom; then a step further away.
+    near = (top - height, top, bottom, bottom - height)
+    far = (top - 2 * height, bottom + height)
     candidates = []
-    for x in (left, right - width, (left + right - width) // 2):
-        for y in rows:
+    for rows in (near, far):
+        for x, y in itertools.product((left, right - width, (left + right - width) // 2), rows):
             x_in = min(max(x, 0), max(picture[0] - width, 0))
             y_in = min(max(y, 0), max(picture[1] - height, 0))
             candidates.append((x_in, y_in, x_in + width, y_in + height))

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict
 
 import numpy as np
-from numpy.typing import NDArray
 import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
 from pycocotools import mask as mask_util
 from torch import Tensor
 
@@ -49,9 +49,7 @@ def decode_mask(rle: RLE) -> BoolArray:
     return mask
 
 
-def encode_window(
-    window: BoolArray, *, top: int, left: int, height: int, width: int
-) -> RLE:
+def encode_window(window: BoolArray, *, top: int, left: int, height: int, width: int) -> RLE:
     """Run lengths of a mask that is empty outside a window, without drawing the whole of it.
 
     Args:
@@ -66,7 +64,9 @@ def encode_window(
     padded = np.zeros((columns, rows + 2), dtype=np.bool_)
     padded[:, 1:-1] = window.T
     flat = padded.ravel()
-    changes = np.flatnonzero(flat[1:] != flat[:-1])  # before the first and at the last pixel of each run
+    changes = np.flatnonzero(
+        flat[1:] != flat[:-1]
+    )  # before the first and at the last pixel of each run
     column, row = np.divmod(changes, rows + 2)
     bounds = ((left + column) * height + top + row).reshape(-1, 2)  # begin and end of each run
     is_joined = bounds[1:, 0] == bounds[:-1, 1]  # down to the last row and on from the first one

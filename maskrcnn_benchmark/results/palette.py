@@ -66,7 +66,7 @@ def _to_linear(value: float) -> float:
 
 
 def _oklch_to_rgb(lightness: float, chroma: float, hue: float) -> Color:
-    """sRGB of a colour in OKLCH, a space in which equal steps look equal (B. Ottosson, 2020)."""
+    """The sRGB values of a colour in OKLCH, a space in which equal steps look equal (Ottosson 2020)."""
     a, b = chroma * math.cos(hue), chroma * math.sin(hue)
     long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
     medium = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3
@@ -81,7 +81,7 @@ def _oklch_to_rgb(lightness: float, chroma: float, hue: float) -> Color:
 
 
 def _to_channel(linear: float) -> int:
-    """sRGB channel 0..255 of light, cut where the screen has no such colour."""
+    """The sRGB channel 0..255 of light, cut where the screen has no such colour."""
     linear = min(max(linear, 0.0), 1.0)
     value = 12.92 * linear if linear <= 0.0031308 else 1.055 * linear ** (1 / 2.4) - 0.055
     return round(255 * value)

@@ -76,9 +76,9 @@ def draw_ring(rng: np.random.Generator) -> Outline:
 
 
 def draw_blob(rng: np.random.Generator) -> Outline:
-    """A smooth closed curve with two to five lobes."""
+    """A smooth closed curve with two to four lobes."""
     turns = np.linspace(0.0, 2 * math.pi, 2 * _ROUND_VERTICES, endpoint=False)
-    lobes = int(rng.integers(2, 6))
+    lobes = int(rng.integers(2, 5))
     radii = 1.0 + rng.uniform(0.18, 0.32) * np.cos(lobes * turns)
     for wave in range(1, 6):
         radii += rng.uniform(0.0, 0.22 / wave) * np.cos(wave * turns + rng.uniform(0, 2 * math.pi))
@@ -89,19 +89,19 @@ def draw_blob(rng: np.random.Generator) -> Outline:
 def draw_paw(rng: np.random.Generator) -> Outline:
     """A paw print: one pad and three or four toes, which do not touch."""
     pad = _ellipse(
-        centre=(0.0, 0.40),
-        half_axes=(rng.uniform(0.52, 0.62), rng.uniform(0.42, 0.50)),
+        centre=(0.0, 0.42),
+        half_axes=(rng.uniform(0.52, 0.62), rng.uniform(0.40, 0.47)),
         angle=0,
         vertices=_ROUND_VERTICES,
     )
     toes = int(rng.integers(3, 5))
-    spread = rng.uniform(0.80, 0.95)
-    width = 0.21 if toes == 4 else 0.26
+    spread = rng.uniform(0.85, 1.0)
+    width = 0.20 if toes == 4 else 0.26
     parts = [pad]
     for turn in np.linspace(-spread, spread, toes):
-        centre = (0.80 * math.sin(turn), 0.12 - 0.80 * math.cos(turn))
+        centre = (0.83 * math.sin(turn), 0.12 - 0.83 * math.cos(turn))
         parts.append(
-            _ellipse(centre=centre, half_axes=(width, 0.29), angle=turn, vertices=_TOE_VERTICES)
+            _ellipse(centre=centre, half_axes=(width, 0.28), angle=turn, vertices=_TOE_VERTICES)
         )
     longest = max(float(np.hypot(*part.T).max()) for part in parts)
     return Outline(parts=tuple(part / longest for part in parts))

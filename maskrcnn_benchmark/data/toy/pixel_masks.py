@@ -21,18 +21,29 @@ _OVERSAMPLING = 4
 
 def coverage_of(outline: Outline, *, width: int, height: int) -> Coverage:
     """What share of each pixel lies inside the outline, (height, width) from 0 to 1."""
-    inside = _fill(outline.parts, width=width, height=height)
+    points = np.concatenate(outline.parts)
+    left, top = np.clip(np.floor(points.min(axis=0)), 0, (width - 1, height - 1)).astype(int)
+    right, bottom = np.clip(np.ceil(points.max(axis=0)), (left + 1, top + 1), (width, height))
+    size = (int(bottom) - top, int(right) - left)
+    corner = np.array([left, top])
+    inside = _fill(outline.parts, corner=corner, size=size)
     if outline.holes:
-        inside &= ~_fill(outline.holes, width=width, height=height)
-    tiles = inside.reshape(height, _OVERSAMPLING, width, _OVERSAMPLING)
-    coverage: Coverage = tiles.mean(axis=(1, 3), dtype=np.float32)
+        inside &= ~_fill(outline.holes, corner=corner, size=size)
+    tiles = inside.reshape(size[0], _OVERSAMPLING, size[1], _OVERSAMPLING)
+    coverage = np.zeros((height, width), dtype=np.float32)
+    coverage[top : int(bottom), left : int(right)] = tiles.mean(axis=(1, 3), dtype=np.float32)
     return coverage
 
 
-def _fill(curves: tuple[Points, ...], *, width: int, height: int) -> Mask:
-    # Not with Pillow, which also fills every pixel that the boundary runs through.
-    grown = [(points * _OVERSAMPLING).reshape(-1).tolist() for points in curves]
-    runs = coco_mask.frPyObjects(grown, height * _OVERSAMPLING, width * _OVERSAMPLING)
+def _fill(
+    curves: tuple[Points, ...], *, corner: npt.NDArray[np.int64], size: tuple[int, int]
+) -> Mask:
+    """Fill curves in a window that begins at `corner` (x, y), `size` (height, width) pixels large.
+
+    Not with Pillow, which also fills every pixel that the boundary runs through.
+    """
+    grown = [((points - corner) * _OVERSAMPLING).reshape(-1).tolist() for points in curves]
+    runs = coco_mask.frPyObjects(grown, size[0] * _OVERSAMPLING, size[1] * _OVERSAMPLING)
     filled: Mask = coco_mask.decode(coco_mask.merge(runs)).astype(np.bool_)
     return filled
 

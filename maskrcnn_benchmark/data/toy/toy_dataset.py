@@ -1,4 +1,4 @@
-"""The toy set on disk, laid out as COCO is:
+"""The toy set on disk, laid out as COCO is.
 
     ROOT/annotations/instances_train.json    ROOT/train/000001.jpg ...
     ROOT/annotations/instances_val.json      ROOT/val/000001.jpg ...
@@ -112,9 +112,7 @@ def _is_drawn(split: ToySplit, *, seed: int, number: int) -> bool:
     )
 
 
-def _write_split(
-    split: ToySplit, *, seed: int, number: int, advance: Callable[[], None]
-) -> None:
+def _write_split(split: ToySplit, *, seed: int, number: int, advance: Callable[[], None]) -> None:
     split.json_path.parent.mkdir(parents=True, exist_ok=True)
     split.image_folder.mkdir(parents=True, exist_ok=True)
     # From here on the old pictures, if any, are being replaced.

@@ -175,9 +175,7 @@ def _write_entries(raw: RawResults, folder: str | os.PathLike[str] | None) -> No
             write_json(Path(folder) / f"{task}.json", entries)
 
 
-def _write_results(
-    results: COCOResults, folder: str | os.PathLike[str] | None, name: str
-) -> None:
+def _write_results(results: COCOResults, folder: str | os.PathLike[str] | None, name: str) -> None:
     """Write the numbers twice: for everyone, and under the old name (`torch.load` gives plain dicts)."""
     if not folder:
         return

@@ -40,8 +40,8 @@ def proposal_recall(pairs: Iterable[tuple[Detections, list[Any]]]) -> dict[str, 
         is no object of the size.
     """
     covered: dict[str, list[Floats]] = {f"AR{area}@{n}": [] for n in LIMITS for area in AREAS}
-    for proposals, annotations in pairs:
-        objects = [annotation for annotation in annotations if not annotation.get("iscrowd", 0)]
+    for proposals, everything in pairs:
+        objects = [annotation for annotation in everything if not annotation.get("iscrowd", 0)]
         if not objects:
             continue
         overlaps, areas = _overlaps(proposals, objects)
@@ -71,9 +71,7 @@ def match_greedily(overlaps: Floats) -> Floats:
     return matched
 
 
-def _overlaps(
-    proposals: Detections, objects: list[Any]
-) -> tuple[Floats, NDArray[np.float64]]:
+def _overlaps(proposals: Detections, objects: list[Any]) -> tuple[Floats, NDArray[np.float64]]:
     """IoU (P, G) of the proposals, best first, and the areas (G,) of the objects."""
     best = proposals.sorted()[: max(LIMITS)]
     xywh = np.array([annotation["bbox"] for annotation in objects], dtype=np.float32)
@@ -84,7 +82,9 @@ def _overlaps(
         torch.from_numpy(best.boxes), torch.from_numpy(corners), offset=LEGACY_OFFSET
     ).numpy()
     default = xywh[:, 2].astype(np.float64) * xywh[:, 3]
-    areas = [annotation.get("area", area) for annotation, area in zip(objects, default, strict=True)]
+    areas = [
+        annotation.get("area", area) for annotation, area in zip(objects, default, strict=True)
+    ]
     return iou, np.array(areas, dtype=np.float64)
 
 

@@ -1,0 +1,114 @@
+"""The configuration's words about the training loop -> its arguments."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from maskrcnn_benchmark.config import Config
+from maskrcnn_benchmark.engine.inference import inference
+from maskrcnn_benchmark.engine.metric_writers import MetricWriter
+from maskrcnn_benchmark.engine.validation import validation_losses
+
+logger = logging.getLogger("maskrcnn_benchmark.trainer")
+
+_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def build_dtype(cfg: Config) -> torch.dtype:
+    """Return what DTYPE names."""
+    return _DTYPES[cfg.DTYPE]
+
+
+def iou_types(cfg: Config) -> tuple[str, ...]:
+    """Return what a model is scored on."""
+    types = ["bbox"]
+    if cfg.MODEL.MASK_ON:
+        types.append("segm")
+    if cfg.MODEL.KEYPOINT_ON:
+        types.append("keypoints")
+    return tuple(types)
+
+
+def build_inference(
+    cfg: Config, model: nn.Module, *, device: torch.device
+) -> Callable[..., Any]:
+    """Return a function (loader, name, output_folder, expected_results) that scores the model."""
+
+    def score(
+        loader: Any,
+        name: str,
+        *,
+        output_folder: str | None = None,
+        expected_results: Sequence[Any] = (),
+    ) -> Any:
+        return inference(
+            model,
+            loader,
+            name,
+            iou_types=iou_types(cfg),
+            box_only=cfg.MODEL.RPN_ONLY and not cfg.MODEL.RETINANET_ON,
+            bbox_aug=cfg.TEST.BBOX_AUG.ENABLED,
+            device=device,
+            expected_results=expected_results,
+            expected_results_sigma_tol=cfg.TEST.EXPECTED_RESULTS_SIGMA_TOL,
+            output_folder=output_folder,
+            dtype=build_dtype(cfg),
+        )
+
+    return score
+
+
+def build_evaluation(
+    cfg: Config,
+    model: nn.Module,
+    loaders: Sequence[Any],
+    *,
+    names: Sequence[str] = (),
+    device: torch.device,
+    writers: Sequence[MetricWriter] = (),
+) -> Callable[[int], None]:
+    """Return what TEST_PERIOD calls: scores and losses on the test sets, logged and recorded.
+
+    Args:
+        cfg: read for what is scored.
+        model: the one in training.
+        loaders: of the test sets.
+        names: of the test sets, for logs and records.
+        device: where the model is.
+        writers: get a record per test set.
+    """
+    score = build_inference(cfg, model, device=device)
+    names = names or [f"test set {number}" for number in range(1, len(loaders) + 1)]
+
+    def evaluate(iteration: int) -> None:
+        for name, loader in zip(names, loaders, strict=True):
+            result = score(loader, f"{name} [Validation]")
+            meters = validation_losses(model, loader, device=device, dtype=build_dtype(cfg))
+            logger.info("[Validation]: iter: %d  %s", iteration, meters)
+            if result is None:
+                continue
+            record = {
+                "kind": "test",
+                "iteration": iteration,
+                "dataset": name,
+                **{key: meter.global_avg for key, meter in meters.meters.items()},
+                "results": {task: dict(values) for task, values in result[0].results.items()},
+            }
+            for writer in writers:
+                writer.write(record)
+
+    return evaluate
+
+
+def step_settings(cfg: Config) -> dict[str, Any]:
+    """Return the arguments of `train_loop` that configuration keys give directly."""
+    return {
+        "dtype": build_dtype(cfg),
+        "clip_grad_norm": cfg.SOLVER.CLIP_GRAD_NORM,
+        "seed": cfg.SEED,
+    }

@@ -1,0 +1,7 @@
+"""Data sets: from files to (image, BoxList, index)."""
+
+from maskrcnn_benchmark.data.datasets.abstract import AbstractDataset
+from maskrcnn_benchmark.data.datasets.coco import COCODataset
+from maskrcnn_benchmark.data.datasets.concat_dataset import ConcatDataset
+
+__all__ = ["AbstractDataset", "COCODataset", "ConcatDataset"]

@@ -1,0 +1,72 @@
+"""Several data sets as one."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Sequence
+from typing import Any
+
+from torch.utils.data import ConcatDataset as TorchConcatDataset
+
+from maskrcnn_benchmark.errors import DatasetError
+
+
+class ConcatDataset(TorchConcatDataset[Any]):
+    """Data sets of the same classes, one after the other; indices run through.
+
+    The index inside a sample is the one in the joined data set. (The old project left the one in the
+    sample's own data set, so that two images could claim the same index.)
+    """
+
+    def __init__(self, datasets: Sequence[Any]) -> None:
+        """Join data sets.
+
+        Args:
+            datasets: at least one; those with `class_names` must agree in them.
+
+        Raises:
+            DatasetError: if the same label means different classes.
+        """
+        super().__init__(datasets)
+        named = [dataset for dataset in datasets if hasattr(dataset, "class_names")]
+        for other in named[1:]:
+            _check_same_classes(named[0].class_names, other.class_names)
+
+    def __getitem__(self, idx: int) -> Any:
+        """Sample as (image, target, index)."""
+        dataset_idx, sample_idx = self.get_idxs(idx if idx >= 0 else idx + len(self))
+        *sample, own_idx = self.datasets[dataset_idx][sample_idx]
+        return (*sample, own_idx + idx - sample_idx)
+
+    def get_idxs(self, idx: int) -> tuple[int, int]:
+        """Number of the data set that a sample is in, and its index there."""
+        dataset_idx = bisect.bisect_right(self.cumulative_sizes, idx)
+        return dataset_idx, idx - (self.cumulative_sizes[dataset_idx - 1] if dataset_idx else 0)
+
+    def get_img_info(self, idx: int) -> dict[str, Any]:
+        """What the sample's data set knows about its image: height, width, ..."""
+        dataset_idx, sample_idx = self.get_idxs(idx)
+        info: dict[str, Any] = self.datasets[dataset_idx].get_img_info(sample_idx)  # type: ignore[attr-defined]
+        return info
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Name of each label, from 0 (background)."""
+        return next(
+            (dataset.class_names for dataset in self.datasets if hasattr(dataset, "class_names")),
+            (),
+        )
+
+
+def _check_same_classes(first: Sequence[str], second: Sequence[str]) -> None:
+    if tuple(first) == tuple(second):
+        return
+    for label in range(max(len(first), len(second))):
+        mine = repr(first[label]) if label < len(first) else "not there"
+        theirs = repr(second[label]) if label < len(second) else "not there"
+        if mine != theirs:
+            raise DatasetError(
+                f"data sets to join must have the same categories in the same order: label {label} "
+                f"is {mine} in the first and {theirs} in another; make the 'categories' lists of "
+                "their annotation files equal"
+            )

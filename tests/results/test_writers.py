@@ -1,0 +1,46 @@
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from maskrcnn_benchmark.results.detections import Detections
+from maskrcnn_benchmark.results.writers import write_coco, write_csv, write_json
+from maskrcnn_benchmark.structures.sizes import HeightWidth
+
+
+def make_detections() -> Detections:
+    return Detections(
+        image_size=HeightWidth(20, 30),
+        boxes=np.array([[3, 2, 8, 4], [20.25, 10.5, 24, 11]], dtype=np.float32),
+        scores=np.array([0.5, 0.875]),
+        labels=np.array([2, 1]),
+        class_names=("__background__", "cat", 'a "dog", perhaps'),
+        image_id=3,
+        path="a.jpg",
+    )
+
+
+def test_csv_has_one_line_for_each_object(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", [make_detections(), make_detections()[:0]])
+    with (tmp_path / "a.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["class"] for row in rows] == ['a "dog", perhaps', "cat"]
+    assert rows[1]["x1"] == "20.25"
+    assert rows[0]["image_id"] == "3"
+
+
+def test_coco_is_json(tmp_path: Path) -> None:
+    write_coco(tmp_path / "a.json", [make_detections()], category_ids={1: 10, 2: 20})
+    content = json.loads((tmp_path / "a.json").read_text())
+    assert [annotation["category_id"] for annotation in content["annotations"]] == [20, 10]
+
+
+def test_what_cannot_be_written_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, [1])
+    with pytest.raises(TypeError):
+        write_json(path, [object()])
+    assert json.loads(path.read_text()) == [1]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
