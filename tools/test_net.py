@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 
-from maskrcnn_benchmark.cli.group import readable_errors
+from maskrcnn_benchmark.cli.group import exit_if_gate_failed, readable_errors
 from maskrcnn_benchmark.cli.legacy_tools import add_common_arguments, read_config
 
 
@@ -28,7 +28,7 @@ def main() -> None:
 
         from maskrcnn_benchmark.build.run import test
 
-        test(cfg, checkpoint=args.ckpt)
+        exit_if_gate_failed(test(cfg, checkpoint=args.ckpt, local_rank=args.local_rank))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 
-from maskrcnn_benchmark.cli.group import readable_errors
+from maskrcnn_benchmark.cli.group import exit_if_gate_failed, readable_errors
 from maskrcnn_benchmark.cli.legacy_tools import add_common_arguments, read_config
 
 
@@ -24,7 +24,8 @@ def main() -> None:
 
         from maskrcnn_benchmark.build.run import train
 
-        train(cfg, skip_test=args.skip_test)
+        results = train(cfg, skip_test=args.skip_test, local_rank=args.local_rank)
+        exit_if_gate_failed(results)
 
 
 if __name__ == "__main__":

@@ -88,9 +88,12 @@ def find_data(folder: str | Path) -> DirectData:
     if train is None:
         raise DatasetError(_no_annotations(root, by_split))
     val = _choose(by_split["val"], "val", root) or _choose(by_split["test"], "test", root)
+    described = _describe(train, folders=_image_folders(root, train), split="train", name=root.name)
+    if val is None:
+        return _pair(described, None)
     return _pair(
-        _describe(train, folders=_image_folders(root, train), split="train", name=root.name),
-        val and _describe(val, folders=_image_folders(root, val), split="val", name=root.name),
+        described,
+        _describe(val, folders=_image_folders(root, val), split="val", name=root.name),
     )
 
 

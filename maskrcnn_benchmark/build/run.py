@@ -10,30 +10,29 @@ from __future__ import annotations
 import logging
 import os
 import random
-import tempfile
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
+from torch.amp import GradScaler
+from torch.optim import SGD
 
 from maskrcnn_benchmark import __version__
 from maskrcnn_benchmark.build.checkpointer import find_in_model_catalog
-from maskrcnn_benchmark.build.data import build_test_loaders, build_train_loader
-from maskrcnn_benchmark.build.model import build_model
-from maskrcnn_benchmark.build.solver import build_lr_scheduler, build_optimizer
-from maskrcnn_benchmark.build.training import (
-    build_dtype,
-    build_evaluation,
-    build_inference,
-    step_settings,
+from maskrcnn_benchmark.build.data import (
+    build_test_loaders,
+    build_train_loader,
+    build_validation_loader,
 )
+from maskrcnn_benchmark.build.model import build_model
+from maskrcnn_benchmark.build.run_folder import check_writable, describe_run, run_log
+from maskrcnn_benchmark.build.solver import build_lr_scheduler, build_optimizer
+from maskrcnn_benchmark.build.training import build_evaluation, build_inference, step_settings
 from maskrcnn_benchmark.checkpoint.checkpointer import Checkpointer
 from maskrcnn_benchmark.config import Config
 from maskrcnn_benchmark.engine.distributed import (
@@ -46,19 +45,11 @@ from maskrcnn_benchmark.engine.metric_writers import MetricWriter, open_writers
 from maskrcnn_benchmark.engine.trainer import Periods, train_loop
 from maskrcnn_benchmark.engine.training_step import make_grad_scaler
 from maskrcnn_benchmark.errors import ConfigError
-from maskrcnn_benchmark.utils import env  # noqa: F401 (runs TORCH_DETECTRON_ENV_MODULE)
-from maskrcnn_benchmark.utils.atomic import atomic_write, remove_stale_temporaries
-from maskrcnn_benchmark.utils.collect_env import collect_env_info
-from maskrcnn_benchmark.utils.comm import get_world_size
-from maskrcnn_benchmark.utils.logger import close_logger, setup_logger
-from maskrcnn_benchmark.utils.miscellaneous import mkdir, save_config, save_labels
+from maskrcnn_benchmark.solver.lr_scheduler import WarmupSchedule
+from maskrcnn_benchmark.utils.comm import get_world_size, is_main_process
+from maskrcnn_benchmark.utils.miscellaneous import mkdir, save_labels
 
-LOGGER_NAME = "maskrcnn_benchmark"
-LOG_FILE = "train.log"
-CONFIG_FILE = "config.yml"
-ENVIRONMENT_FILE = "environment.txt"
-
-logger = logging.getLogger(LOGGER_NAME)
+logger = logging.getLogger("maskrcnn_benchmark")
 
 
 def train(
@@ -79,68 +70,70 @@ def train(
         local_rank: for launchers that do not set LOCAL_RANK.
 
     Returns:
-        Name of a test set -> its COCOResults; empty without test, and in all processes but the first.
+        Name of a test set -> its results; empty without test, and in all processes but the first.
 
     Raises:
         ConfigError: if the configuration cannot be run here.
         KeyboardInterrupt: after Ctrl-C or SIGTERM, when a checkpoint has been saved.
     """
-    cfg.validate_run(world_size=max(wanted_world_size(), get_world_size()))
-    check_writable(cfg.OUTPUT_DIR)
-    device, remark = choose_device(cfg.MODEL.DEVICE)
-    with process_group(device, local_rank=local_rank) as place, _log(cfg.OUTPUT_DIR, place):
-        _describe(place, remark=remark)
-        seed_everything(cfg.SEED)
-        model = build_model(cfg).to(place.device)
-        _train_model(cfg, model, place=place, resume=resume)
+    if not cfg.DATASETS.TRAIN:
+        raise ConfigError("nothing to train on: DATASETS.TRAIN names no data set")
+    with _start(cfg, log_folder=cfg.OUTPUT_DIR, local_rank=local_rank) as place:
+        parts = _build_parts(cfg, place=place)
+        start_iteration = _restore(cfg, parts.checkpointer, resume=resume)
+        describe_run(cfg)
+        _train_parts(cfg, parts, place=place, start_iteration=start_iteration)
         if skip_test:
             return {}
-        _share_statistics(model)
-        return _test_model(cfg, model, place=place)
+        _share_statistics(parts.model)
+        return _score(cfg, parts.model, place=place)
 
 
-def test(
-    cfg: Config, *, checkpoint: str | None = None, local_rank: int | None = None
+def test(  # The verb, not a test of ours; so PT028 does not apply.
+    cfg: Config,
+    *,
+    checkpoint: str | None = None,  # noqa: PT028
+    local_rank: int | None = None,  # noqa: PT028
 ) -> dict[str, Any]:
     """Score a model on every set of DATASETS.TEST.
 
     Args:
         cfg: everything about the run.
-        checkpoint: path, URL or catalog name; None: OUTPUT_DIR's last checkpoint, else MODEL.WEIGHT.
+        checkpoint: path, URL or catalog name; None: OUTPUT_DIR's last checkpoint, else
+            MODEL.WEIGHT.
         local_rank: for launchers that do not set LOCAL_RANK.
 
     Returns:
-        Name of a test set -> its COCOResults; empty in all processes but the first.
+        Name of a test set -> its results; empty in all processes but the first.
     """
-    cfg.validate_run(world_size=max(wanted_world_size(), get_world_size()))
     if not cfg.DATASETS.TEST:
         raise ConfigError("nothing to test on: DATASETS.TEST names no data set")
+    with _start(cfg, log_folder=None, local_rank=local_rank) as place:
+        model = build_model(cfg).to(place.device)
+        checkpointer = Checkpointer(
+            model,
+            save_dir=cfg.OUTPUT_DIR,
+            find_in_catalog=lambda name: find_in_model_catalog(cfg, name),
+        )
+        checkpointer.load(checkpoint or cfg.MODEL.WEIGHT, use_latest=checkpoint is None)
+        return _score(cfg, model, place=place)
+
+
+@contextmanager
+def _start(cfg: Config, *, log_folder: str | None, local_rank: int | None) -> Iterator[Place]:
+    """Check what can be checked before anything is built, find the other processes, open the log."""
+    cfg.validate_run(world_size=max(wanted_world_size(), get_world_size()))
     check_writable(cfg.OUTPUT_DIR)
     device, remark = choose_device(cfg.MODEL.DEVICE)
-    with process_group(device, local_rank=local_rank) as place, _log("", place):
-        _describe(place, remark=remark)
+    with ExitStack() as stack:
+        place = stack.enter_context(process_group(device, local_rank=local_rank))
+        stack.enter_context(run_log(log_folder, rank=place.rank))
+        if remark:
+            logger.warning(remark)
+        what = "GPUs" if place.device.type == "cuda" else f"processes on {place.device}"
+        logger.info("Using %d %s", place.world_size, what)
         seed_everything(cfg.SEED)
-        model = build_model(cfg).to(place.device)
-        checkpointer = _make_checkpointer(cfg, model)
-        checkpointer.load(checkpoint or cfg.MODEL.WEIGHT, use_latest=checkpoint is None)
-        return _test_model(cfg, model, place=place)
-
-
-def check_writable(folder: str) -> None:
-    """Make a folder and write into it, so that a run does not fail at its first checkpoint.
-
-    Raises:
-        ConfigError: if that is not possible.
-    """
-    try:
-        mkdir(folder)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise ConfigError(
-            f"OUTPUT_DIR {folder!r} cannot be written: {error.strerror or error}. "
-            "Choose another folder: OUTPUT_DIR my_run"
-        ) from error
+        yield place
 
 
 def choose_device(name: str) -> tuple[torch.device, str]:
@@ -156,30 +149,162 @@ def choose_device(name: str) -> tuple[torch.device, str]:
     if device.type == "cuda" and not torch.cuda.is_available():
         return torch.device("cpu"), (
             f"MODEL.DEVICE is {name}, but torch finds no CUDA device here: using the CPU, which is "
-            "many times slower (MODEL.DEVICE cpu says so from the start)"
+            "many times slower (with MODEL.DEVICE cpu this warning goes away)"
         )
     return device, ""
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python's, NumPy's and torch's global generators: initial weights, foreign code."""
+    """Seed Python's, NumPy's and torch's global generators: for initial weights and foreign code."""
     random.seed(seed)
     numpy.random.seed(seed % (1 << 32))
     torch.manual_seed(seed)
 
 
-@contextmanager
-def _log(folder: str, place: Place) -> Iterator[None]:
-    setup_logger(LOGGER_NAME, folder, place.rank, LOG_FILE, console_level=logging.INFO)
-    logging.captureWarnings(True)
-    warnings = logging.getLogger("py.warnings")
-    handlers = list(logger.handlers)
-    for handler in handlers:
-        warnings.addHandler(handler)
-    try:
-        yield
-    finally:
-        for handler in handlers:
-            warnings.removeHandler(handler)
-        logging.captureWarnings(False)
-        close_logger(LOGGER_NAME)
+@dataclass(frozen=True, kw_only=True)
+class _Parts:
+    """What moves in a training run."""
+
+    model: nn.Module
+    optimizer: SGD
+    scheduler: WarmupSchedule
+    scaler: GradScaler | None
+    checkpointer: Checkpointer
+
+
+def _build_parts(cfg: Config, *, place: Place) -> _Parts:
+    model = build_model(cfg).to(place.device)
+    optimizer = build_optimizer(cfg, model)
+    scheduler = build_lr_scheduler(cfg, optimizer)
+    scaler = make_grad_scaler(device=place.device, dtype=step_settings(cfg)["dtype"])
+    checkpointer = Checkpointer(
+        model,
+        optimizer,
+        scheduler,
+        cfg.OUTPUT_DIR,
+        stateful={} if scaler is None else {"scaler": scaler},
+        find_in_catalog=lambda name: find_in_model_catalog(cfg, name),
+        keep=cfg.SOLVER.CHECKPOINT_KEEP,
+    )
+    return _Parts(
+        model=model,
+        optimizer=optimizer,
+        scheduler=scheduler,
+        scaler=scaler,
+        checkpointer=checkpointer,
+    )
+
+
+def _restore(cfg: Config, checkpointer: Checkpointer, *, resume: bool) -> int:
+    """Load the run's last checkpoint, or else the initial weights; return the iteration to start at."""
+    if resume and checkpointer.has_checkpoint():
+        data = checkpointer.resume()
+        if (seed := data.get("seed", cfg.SEED)) != cfg.SEED:
+            logger.warning(
+                "This run was started with SEED %s and goes on with SEED %s", seed, cfg.SEED
+            )
+        return int(data.get("iteration", 0))
+    if not cfg.MODEL.WEIGHT:
+        logger.info("No checkpoint found. Initializing model from scratch")
+        return 0
+    _, data = checkpointer.load_weights(cfg.MODEL.WEIGHT, allow_mismatch=True)
+    if iteration := data.get("iteration"):
+        logger.info(
+            "%s was saved at iteration %s; only its weights are used. To go on with that run, set "
+            "OUTPUT_DIR to its folder",
+            cfg.MODEL.WEIGHT,
+            iteration,
+        )
+    return 0
+
+
+def _train_parts(cfg: Config, parts: _Parts, *, place: Place, start_iteration: int) -> None:
+    loader = build_train_loader(cfg, start_iteration)
+    save_labels([loader.dataset], cfg.OUTPUT_DIR)
+    model = distribute(parts.model, place)
+    with ExitStack() as stack:
+        writers: Sequence[MetricWriter] = ()
+        if is_main_process():
+            writers = open_writers(
+                cfg.OUTPUT_DIR, start_iteration=start_iteration, tensorboard=cfg.LOG.TENSORBOARD
+            )
+            for writer in writers:
+                stack.enter_context(closing(writer))
+        evaluate = None
+        if cfg.SOLVER.TEST_PERIOD > 0 and cfg.DATASETS.TEST:
+            evaluate = build_evaluation(
+                cfg,
+                model,
+                build_test_loaders(cfg),
+                names=cfg.DATASETS.TEST,
+                validation_loader=build_validation_loader(cfg),
+                device=place.device,
+                writers=writers,
+            )
+        train_loop(
+            model,
+            loader,
+            parts.optimizer,
+            parts.scheduler,
+            checkpointer=parts.checkpointer,
+            device=place.device,
+            max_iteration=cfg.SOLVER.MAX_ITER,
+            start_iteration=start_iteration,
+            periods=Periods(
+                log=cfg.SOLVER.LOG_PERIOD,
+                checkpoint=cfg.SOLVER.CHECKPOINT_PERIOD,
+                test=cfg.SOLVER.TEST_PERIOD,
+            ),
+            scaler=parts.scaler,
+            evaluate=evaluate,
+            writers=writers,
+            checkpoint_data=_about(cfg, loader.dataset),
+            describe_image=lambda index: describe_image(loader.dataset, index),
+            **step_settings(cfg),
+        )
+
+
+def _about(cfg: Config, dataset: Any) -> dict[str, Any]:
+    """Return what a checkpoint needs to be used on its own: plain data."""
+    return {
+        "seed": cfg.SEED,
+        "config": cfg.dump(),
+        "class_names": class_names_of(dataset),
+        "numerics": cfg.MODEL.NUMERICS,
+        "version": __version__,
+    }
+
+
+def class_names_of(dataset: Any) -> list[str] | None:
+    """Return the names by label, background first; None for a data set that has none."""
+    names = getattr(dataset, "class_names", None)
+    return None if names is None else [str(name) for name in names]
+
+
+def describe_image(dataset: Any, index: int) -> str:
+    """Name the image at an index of a data set, as well as the data set can."""
+    info = dataset.get_img_info(index) if hasattr(dataset, "get_img_info") else {}
+    named = [f"{key} {info[key]}" for key in ("id", "file_name") if key in info]
+    return " ".join(named) or f"number {index}"
+
+
+def _share_statistics(model: nn.Module) -> None:
+    """Give all processes the first one's buffers (batch norm statistics), which are what is saved."""
+    if get_world_size() > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, src=0)
+
+
+def _score(cfg: Config, model: nn.Module, *, place: Place) -> dict[str, Any]:
+    score = build_inference(cfg, model, device=place.device)
+    results = {}
+    loaders = build_test_loaders(cfg) if cfg.DATASETS.TEST else []
+    for name, loader in zip(cfg.DATASETS.TEST, loaders, strict=True):
+        folder = os.path.join(cfg.OUTPUT_DIR, "inference", name)
+        mkdir(folder)
+        outcome = score(
+            loader, name, output_folder=folder, expected_results=cfg.TEST.EXPECTED_RESULTS
+        )
+        if outcome is not None:
+            results[name] = outcome[0]
+    return results

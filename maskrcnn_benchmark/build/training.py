@@ -13,6 +13,7 @@ from maskrcnn_benchmark.config import Config
 from maskrcnn_benchmark.engine.inference import inference
 from maskrcnn_benchmark.engine.metric_writers import MetricWriter
 from maskrcnn_benchmark.engine.validation import validation_losses
+from maskrcnn_benchmark.utils.comm import is_main_process
 
 logger = logging.getLogger("maskrcnn_benchmark.trainer")
 
@@ -34,9 +35,7 @@ def iou_types(cfg: Config) -> tuple[str, ...]:
     return tuple(types)
 
 
-def build_inference(
-    cfg: Config, model: nn.Module, *, device: torch.device
-) -> Callable[..., Any]:
+def build_inference(cfg: Config, model: nn.Module, *, device: torch.device) -> Callable[..., Any]:
     """Return a function (loader, name, output_folder, expected_results) that scores the model."""
 
     def score(
@@ -68,39 +67,41 @@ def build_evaluation(
     model: nn.Module,
     loaders: Sequence[Any],
     *,
-    names: Sequence[str] = (),
+    names: Sequence[str],
+    validation_loader: Any,
     device: torch.device,
     writers: Sequence[MetricWriter] = (),
 ) -> Callable[[int], None]:
-    """Return what TEST_PERIOD calls: scores and losses on the test sets, logged and recorded.
+    """Return what TEST_PERIOD calls: it logs and records scores and losses on the test sets.
 
     Args:
         cfg: read for what is scored.
         model: the one in training.
         loaders: of the test sets.
-        names: of the test sets, for logs and records.
+        names: of the test sets.
+        validation_loader: of images with annotations, for the losses.
         device: where the model is.
-        writers: get a record per test set.
+        writers: get a record per test set, and one for the losses.
     """
     score = build_inference(cfg, model, device=device)
-    names = names or [f"test set {number}" for number in range(1, len(loaders) + 1)]
+
+    def record(iteration: int, **values: Any) -> None:
+        for writer in writers:
+            writer.write({"kind": "test", "iteration": iteration, **values})
 
     def evaluate(iteration: int) -> None:
         for name, loader in zip(names, loaders, strict=True):
-            result = score(loader, f"{name} [Validation]")
-            meters = validation_losses(model, loader, device=device, dtype=build_dtype(cfg))
+            outcome = score(loader, f"{name} [Validation]")
+            if outcome is not None:
+                results = {task: dict(values) for task, values in outcome[0].results.items()}
+                record(iteration, dataset=name, results=results)
+        meters = validation_losses(model, validation_loader, device=device, dtype=build_dtype(cfg))
+        if is_main_process():
             logger.info("[Validation]: iter: %d  %s", iteration, meters)
-            if result is None:
-                continue
-            record = {
-                "kind": "test",
-                "iteration": iteration,
-                "dataset": name,
-                **{key: meter.global_avg for key, meter in meters.meters.items()},
-                "results": {task: dict(values) for task, values in result[0].results.items()},
-            }
-            for writer in writers:
-                writer.write(record)
+            record(
+                iteration,
+                losses={name: meter.global_avg for name, meter in meters.meters.items()},
+            )
 
     return evaluate
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import warnings
 from pathlib import Path
 from typing import IO, Any
 
@@ -84,14 +85,17 @@ def _read_safetensors(path: Path) -> Any:
 def _read_torch(path: Path) -> Any:
     _refuse_foreign(path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # A remark on the pickle protocol; what cannot be read raises.
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} holds objects that are not tensors or plain data, and loading them could run "
             f"code from the file: {_first_line(error)}. Re-save only its weights, where you trust "
             "it: torch.save({'model': model.state_dict()}, ...)"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, IndexError, OSError) as error:
+    except Exception as error:  # Random bytes, read as a pickle, fail in any way there is.
         size = path.stat().st_size
         raise CheckpointError(
             f"{path} ({size} bytes) is damaged or incomplete: {_first_line(error)}. "

@@ -10,9 +10,10 @@ from typing import Annotated
 import typer
 
 from maskrcnn_benchmark import __version__
-from maskrcnn_benchmark.cli.entries import show_config
+from maskrcnn_benchmark.cli.entries import run_quickstart, show_config
 from maskrcnn_benchmark.cli.group import VerbGroup
 from maskrcnn_benchmark.cli.overrides import OVERRIDE_SETTINGS
+from maskrcnn_benchmark.cli.predict import predict
 from maskrcnn_benchmark.cli.test import run_test
 from maskrcnn_benchmark.cli.train import train
 
@@ -49,8 +50,10 @@ def _maskrcnn(
     """
 
 
+app.command("quickstart", context_settings=OVERRIDE_SETTINGS)(run_quickstart)
 app.command("train", context_settings=OVERRIDE_SETTINGS)(train)
 app.command("test", context_settings=OVERRIDE_SETTINGS)(run_test)
+app.command("predict")(predict)
 app.command("config", context_settings=OVERRIDE_SETTINGS)(show_config)
 
 

@@ -5,6 +5,7 @@ The functions' modules are imported when the verb runs, so that `maskrcnn --help
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -59,4 +60,33 @@ def show_config(
         schema=schema,
         only_changed=only_changed,
         meanings=not without_meanings,
+    )
+
+
+def run_quickstart(
+    context: typer.Context,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar=OVERRIDES_METAVAR, help=OVERRIDES_HELP)
+    ] = None,
+    output_dir: Annotated[
+        Path,
+        typer.Option("--output-dir", "-o", metavar="FOLDER", help="Everything is written into it."),
+    ] = Path("quickstart"),
+    seed: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=0, help="Of the pictures, the first weights and the training."
+        ),
+    ] = 0,
+) -> None:
+    """Draw a toy set, train a small Mask R-CNN on it, test it and show what it finds.
+
+    Takes minutes on a CPU. Run again after an interruption, it goes on where it was stopped.
+    """
+    from maskrcnn_benchmark.cli.quickstart import quickstart
+
+    quickstart(
+        output_dir=output_dir,
+        seed=seed,
+        overrides=check_overrides(overrides, context=context),
     )

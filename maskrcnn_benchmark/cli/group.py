@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,10 +32,27 @@ class UsageError(typer.BadParameter):
 class VerbGroup(TyperGroup):
     """A group of verbs that turns our errors into one readable block, without a traceback."""
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """Run the verb; errors that we raise on purpose end it with a message and an exit code."""
         with readable_errors():
             return super().invoke(ctx)
+
+
+def exit_if_gate_failed(results: Mapping[str, Any]) -> None:
+    """End with exit code 1 if a test set's results are not those of TEST.EXPECTED_RESULTS.
+
+    Args:
+        results: name of a test set -> COCOResults; the log has said which figure is off.
+
+    Raises:
+        SystemExit: if one of them did not pass.
+    """
+    failed = [name for name, each in results.items() if each.passed is False]
+    if failed:
+        typer.secho(
+            f"TEST.EXPECTED_RESULTS: not reached on {', '.join(failed)}.", fg="red", err=True
+        )
+        raise SystemExit(EXIT_FAILED)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from typing import TYPE_CHECKING
 
 from maskrcnn_benchmark.errors import ConfigError
@@ -28,7 +27,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def read_config(arguments: argparse.Namespace) -> Config:
-    """Make the effective, frozen config of the flags; adopt the local rank that they give.
+    """Make the effective, frozen config of the flags.
 
     Raises:
         ConfigError: if no config file was named, or its content or the overrides are wrong.
@@ -40,7 +39,6 @@ def read_config(arguments: argparse.Namespace) -> Config:
 
     if not arguments.config_file:
         raise ConfigError("Expected a config: --config-file FILE.")
-    os.environ.setdefault("LOCAL_RANK", str(arguments.local_rank))
     cfg.merge_from_file(str(find_config(arguments.config_file)))
     cfg.merge_from_list(arguments.opts)
     cfg.freeze()

@@ -49,7 +49,7 @@ def _command_section(name: str, command: Any) -> Iterator[str]:
     yield from ("| argument or option | meaning |", "|---|---|")
     for param in command.params:
         if "--help" not in param.opts:
-            yield f"| `{_param_name(param)}` | {_cell(param.help or '')} |"
+            yield f"| `{_cell(_param_name(param))}` | {_cell(param.help or '')} |"
     yield ""
 
 

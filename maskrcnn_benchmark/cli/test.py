@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from maskrcnn_benchmark.cli.group import UsageError
+from maskrcnn_benchmark.cli.group import UsageError, exit_if_gate_failed
 from maskrcnn_benchmark.cli.overrides import (
     OVERRIDES_HELP,
     OVERRIDES_METAVAR,
@@ -66,7 +66,7 @@ def run_test(
 
     from maskrcnn_benchmark.build.run import test
 
-    test(cfg, checkpoint=ckpt)
+    exit_if_gate_failed(test(cfg, checkpoint=ckpt))
 
 
 def make_config(run_folder: Path | None, *, config_file: str | None, pairs: list[str]) -> Config:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from maskrcnn_benchmark.cli.group import UsageError
+from maskrcnn_benchmark.cli.group import UsageError, exit_if_gate_failed
 from maskrcnn_benchmark.cli.overrides import (
     OVERRIDES_HELP,
     OVERRIDES_METAVAR,
@@ -123,7 +123,7 @@ def train(
 
     from maskrcnn_benchmark.build.run import train as run_train
 
-    run_train(cfg, skip_test=skip_test)
+    exit_if_gate_failed(run_train(cfg, skip_test=skip_test))
 
 
 def read_data(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +11,7 @@ from typing import Any
 from maskrcnn_benchmark.config.defaults import Config
 from maskrcnn_benchmark.config.suggest import nearest
 from maskrcnn_benchmark.errors import ConfigError
+from maskrcnn_benchmark.utils.imports import import_file
 
 _PACKAGED = "maskrcnn_benchmark.config.paths_catalog"
 _PACKAGED_TAIL = ("maskrcnn_benchmark", "config", "paths_catalog.py")
@@ -30,15 +30,13 @@ def load_catalog(path: str | os.PathLike[str]) -> ModuleType:
         packaged = importlib.import_module(_PACKAGED)
         if not file.exists() or file.samefile(str(packaged.__file__)):
             return packaged
-    spec = importlib.util.spec_from_file_location("maskrcnn_benchmark_user_catalog", file)
-    if not file.is_file() or spec is None or spec.loader is None:
+    if file.suffix != ".py" or not file.is_file():
         raise ConfigError(
             f"PATHS_CATALOG: expected a Python file with DatasetCatalog and ModelCatalog, got "
             f"{os.fspath(path)!r}, which is no such file."
         )
-    module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        module = import_file("user_paths_catalog", file)
     except Exception as error:
         raise ConfigError(
             f"PATHS_CATALOG: {os.fspath(path)!r} fails when imported: {error!r}. Mend the file."

@@ -22,7 +22,7 @@ from pydantic import Field
 from maskrcnn_benchmark.config.dump import dump_section
 from maskrcnn_benchmark.config.head_sections import Model
 from maskrcnn_benchmark.config.kinds import Count
-from maskrcnn_benchmark.config.literals import is_text, strip_quotes
+from maskrcnn_benchmark.config.literals import is_text, strip_quotes, to_value
 from maskrcnn_benchmark.config.run_checks import check_run, check_source
 from maskrcnn_benchmark.config.run_sections import (
     DataLoader,
@@ -165,8 +165,9 @@ class Config(Section):
         for key, value, origin in settings:
             try:
                 section, name = draft.locate(key)
-                if key == "DATASETS.CUSTOM" and isinstance(value, dict):
-                    value = {**section[name], **value}
+                value = to_value(value, annotation=section.field(name).annotation)
+                if isinstance(value, dict) and isinstance(section[name], dict):
+                    value = {**section[name], **value}  # entries by name; those there stay
                 section.assign(name, value, origin=origin)
             except ConfigError as error:
                 problems.append(f"{origin}: {error}")
@@ -209,14 +210,15 @@ class Config(Section):
 
     def _unknown_anywhere(self, key: str) -> UnknownKeyError:
         keys = [section.key(name) for section, name in self.walk()]
+        sections = {other.rpartition(".")[0] for other in keys} - {""}
         leaf = key.rpartition(".")[2].upper()
         same_leaf = [other for other in keys if other.rpartition(".")[2] == leaf]
         if "=" in key:
             hint = "; write KEY VALUE as two words, without ="
-        elif same_leaf:
-            hint = f"; did you mean {' or '.join(same_leaf[:4])}?"
+        elif same_leaf:  # the right name in the wrong section
+            hint = nearest(key, same_leaf, count=3, cutoff=0)
         else:
-            hint = nearest(key, keys) or "; `maskrcnn config` lists all keys"
+            hint = nearest(key, [*keys, *sections]) or "; `maskrcnn config` lists all keys"
         return UnknownKeyError(f"{key} is not a configuration key{hint}")
 
 

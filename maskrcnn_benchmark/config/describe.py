@@ -62,22 +62,18 @@ def _describe_tuple(items: tuple[object, ...], metadata: list[object]) -> str:
 
 
 def _noun(annotation: object) -> tuple[str, str]:
-    if get_origin(annotation) in (Union, UnionType):
-        singular, plural = _noun(_unwrap(get_args(annotation)[-1], ())[0])
-        first, _ = _noun(_unwrap(get_args(annotation)[0], ())[0])
-        if first == "number" and singular != "number":
-            return f"number or {singular}", f"numbers or {plural}"
-        return singular, plural
+    """Return singular and plural of what a type holds."""
+    if _is_union(annotation):
+        kinds = [_noun(_unwrap(choice, ())[0]) for choice in get_args(annotation)]
+        if _NOUNS[float] in kinds:
+            kinds.remove(_NOUNS[int])
+        return " or ".join(kind[0] for kind in kinds), " or ".join(kind[1] for kind in kinds)
     if get_origin(annotation) is tuple:
         return "tuple of numbers", "tuples of numbers"
-    return (
-        _NOUNS.get(annotation, ("value", "values"))
-        if isinstance(annotation, type)
-        else (
-            "value",
-            "values",
-        )
-    )
+    for kind, nouns in _NOUNS.items():
+        if annotation is kind:
+            return nouns
+    return "value", "values"
 
 
 def _plural(annotation: object) -> str:
@@ -91,7 +87,14 @@ def _unwrap(annotation: object, metadata: Iterable[object]) -> tuple[object, lis
     while get_origin(annotation) is Annotated:
         annotation, *more = get_args(annotation)
         found += more
+    if _is_union(annotation) and not found:
+        # Whole numbers and others: the limits of the others say it all.
+        _, found = _unwrap(get_args(annotation)[-1], ())
     return annotation, found
+
+
+def _is_union(annotation: object) -> bool:
+    return get_origin(annotation) in (Union, UnionType)
 
 
 def _is_mapping(annotation: object) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 from maskrcnn_benchmark.config.defaults import Config
@@ -30,14 +31,14 @@ def explain(
         config: what to explain.
         only_changed: leave out what has its default.
         meanings: write above each key what it means, and in what unit.
-        width: columns that meanings may fill.
+        width: columns to keep to.
     """
-    first = True
+    indented = False
     for line in _explain(config, only_changed, meanings, width, indent=""):
-        if meanings and line.kind == "section" and not line.text.startswith(" ") and not first:
+        if meanings and indented and not line.text.startswith(" "):
             yield Line("", "", "blank")
         yield line
-        first = False
+        indented = line.text.startswith(" ")
 
 
 def _explain(
@@ -56,11 +57,26 @@ def _explain(
             continue
         if meanings:
             comment = f"{indent}# "
-            for text in textwrap.wrap(meaning, width - len(comment)):
+            for text in textwrap.wrap(
+                meaning, width - len(comment), break_on_hyphens=False, break_long_words=False
+            ):
                 yield Line(comment + text, "", "meaning")
         text = f"{indent}{name}: {format_value(value)}"
         kind: Literal["default", "changed"] = "default" if origin == DEFAULT else "changed"
-        yield Line(text, f"{' ' * max(2, _ORIGIN_COLUMN - len(text))}# {origin}", kind)
+        yield Line(text, _place_origin(text, origin, width), kind)
+
+
+def _place_origin(text: str, origin: str, width: int) -> str:
+    """Return the origin as a comment that fits: aligned if it can be, and shortened if it must be."""
+    name, colon, line = Path(origin).name.rpartition(":")
+    short = f"line {line}" if name and colon else origin
+    aligned = " " * max(2, _ORIGIN_COLUMN - len(text))
+    for shown in (origin, Path(origin).name, short):
+        for gap in (aligned, "  "):
+            comment = f"{gap}# {shown}"
+            if len(text + comment) <= width:
+                return comment
+    return f"  # {short}"
 
 
 def _is_changed(section: Section) -> bool:

@@ -76,7 +76,7 @@ class RoiBoxHead(Section):
         default="ResNet50Conv5ROIFeatureExtractor",
         description="Name of the part that turns a pooled RoI into features: "
         "ResNet50Conv5ROIFeatureExtractor (C4), FPN2MLPFeatureExtractor, "
-        "FPNXconv1fcFeatureExtractor, FBNet.roi_head, or one registered by you.",
+        "FPNXconv1fcFeatureExtractor or FBNet.roi_head.",
         examples=[
             "ResNet50Conv5ROIFeatureExtractor",
             "FPN2MLPFeatureExtractor",
@@ -86,8 +86,8 @@ class RoiBoxHead(Section):
     )
     PREDICTOR: str = Field(
         default="FastRCNNPredictor",
-        description="Name of the last layers: FastRCNNPredictor (averages over the RoI; C4), "
-        "FPNPredictor, or one registered by you.",
+        description="Name of the last layers: FastRCNNPredictor (averages over the RoI; C4) or "
+        "FPNPredictor.",
         examples=["FastRCNNPredictor", "FPNPredictor"],
     )
     POOLER_RESOLUTION: Size = Field(default=14, description=_POOLER_RESOLUTION)
@@ -115,8 +115,7 @@ class RoiMaskHead(Section):
     FEATURE_EXTRACTOR: str = Field(
         default="ResNet50Conv5ROIFeatureExtractor",
         description="Name of the part that turns a pooled RoI into features: "
-        "ResNet50Conv5ROIFeatureExtractor (C4), MaskRCNNFPNFeatureExtractor, FBNet.roi_head_mask, "
-        "or one registered by you.",
+        "ResNet50Conv5ROIFeatureExtractor (C4), MaskRCNNFPNFeatureExtractor or FBNet.roi_head_mask.",
         examples=[
             "ResNet50Conv5ROIFeatureExtractor",
             "MaskRCNNFPNFeatureExtractor",
@@ -125,8 +124,8 @@ class RoiMaskHead(Section):
     )
     PREDICTOR: str = Field(
         default="MaskRCNNC4Predictor",
-        description="Name of the last layers: MaskRCNNC4Predictor (doubles the side; C4 and FPN), "
-        "MaskRCNNConv1x1Predictor, or one registered by you.",
+        description="Name of the last layers: MaskRCNNC4Predictor (doubles the side; C4 and FPN) "
+        "or MaskRCNNConv1x1Predictor.",
         examples=["MaskRCNNC4Predictor", "MaskRCNNConv1x1Predictor"],
     )
     POOLER_RESOLUTION: Size = Field(default=14, description=_POOLER_RESOLUTION)
@@ -152,7 +151,7 @@ class RoiMaskHead(Section):
     POSTPROCESS_MASKS_THRESHOLD: float = Field(
         default=0.5,
         le=1,
-        description="Probability above which a pixel belongs to the object; below 0 = soft masks.",
+        description="Probability above which a pixel belongs to the object; below 0 = wherever it is not 0.",
     )
     DILATION: Size = Field(default=1, description="Dilation of the 3x3 convolutions.")
     USE_GN: bool = Field(
@@ -166,12 +165,12 @@ class RoiKeypointHead(Section):
     FEATURE_EXTRACTOR: str = Field(
         default="KeypointRCNNFeatureExtractor",
         description="Name of the part that turns a pooled RoI into features: "
-        "KeypointRCNNFeatureExtractor, FBNet.roi_head_keypoints, or one registered by you.",
+        "KeypointRCNNFeatureExtractor or FBNet.roi_head_keypoints.",
         examples=["KeypointRCNNFeatureExtractor", "FBNet.roi_head_keypoints"],
     )
     PREDICTOR: str = Field(
         default="KeypointRCNNPredictor",
-        description="Name of the last layers: KeypointRCNNPredictor, or one registered by you.",
+        description="Name of the last layers: KeypointRCNNPredictor.",
         examples=["KeypointRCNNPredictor"],
     )
     POOLER_RESOLUTION: Size = Field(default=14, description=_POOLER_RESOLUTION)

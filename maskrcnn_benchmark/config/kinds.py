@@ -25,10 +25,10 @@ Limit: TypeAlias = Annotated[int, Field(ge=-1)]
 NonNegative: TypeAlias = Annotated[float, Field(ge=0)]
 Positive: TypeAlias = Annotated[float, Field(gt=0)]
 
-NonNegativeNumber: TypeAlias = Annotated[int | float, Field(ge=0)]
+NonNegativeNumber: TypeAlias = Count | NonNegative
 """As NonNegative, but a whole number stays one: the old default is written without a point."""
 
-PositiveNumber: TypeAlias = Annotated[int | float, Field(gt=0)]
+PositiveNumber: TypeAlias = Size | Positive
 
 Sizes: TypeAlias = Annotated[tuple[Size, ...], Field(min_length=1)]
 Ratios: TypeAlias = Annotated[tuple[Positive, ...], Field(min_length=1)]

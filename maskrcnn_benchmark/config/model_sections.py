@@ -29,8 +29,8 @@ class Backbone(Section):
 
     CONV_BODY: str = Field(
         default="R-50-C4",
-        description="Name of the backbone: R-{18,34,50,101}-{C4,FPN}, R-{50,101}-C5, R-152-FPN, "
-        "R-{50,101}-FPN-RETINANET, FBNet, or a name registered by you.",
+        description="Name of the backbone: R-{18,34,50,101,152}-{C4,C5,FPN} (ResNet and ResNeXt), "
+        "R-{50,101}-FPN-RETINANET or FBNet.",
         examples=["R-50-C4", "R-101-C4", "R-50-FPN", "R-101-FPN", "R-18-FPN", "R-50-FPN-RETINANET"],
     )
     FREEZE_CONV_BODY_AT: int = Field(
@@ -93,7 +93,9 @@ class Rpn(Section):
         "out; -1 = none is.",
     )
     FG_IOU_THRESHOLD: Share = Field(
-        default=0.7, description="An anchor with at least this IoU with a target is an object."
+        default=0.7,
+        description="An anchor with at least this IoU with a target is an object; so is every "
+        "target's best anchor.",
     )
     BG_IOU_THRESHOLD: Share = Field(
         default=0.3,
@@ -141,8 +143,7 @@ class Rpn(Section):
     )
     RPN_HEAD: str = Field(
         default="SingleConvRPNHead",
-        description="Name of the RPN's head: SingleConvRPNHead, FBNet.rpn_head, or one registered "
-        "by you.",
+        description="Name of the RPN's head: SingleConvRPNHead or FBNet.rpn_head.",
         examples=["SingleConvRPNHead", "FBNet.rpn_head"],
     )
 

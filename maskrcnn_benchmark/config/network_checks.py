@@ -191,17 +191,6 @@ def _group_norm(config: Config) -> str | None:
     )
 
 
-def _padding_fits_fpn(config: Config) -> str | None:
-    multiple = config.DATALOADER.SIZE_DIVISIBILITY
-    if not _body_kind(config).startswith("FPN") or (multiple and multiple % 32 == 0):
-        return None
-    return (
-        f"{given(config, 'DATALOADER.SIZE_DIVISIBILITY')}: "
-        f"{given(config, 'MODEL.BACKBONE.CONV_BODY')} needs images padded to a multiple of 32; "
-        "write DATALOADER.SIZE_DIVISIBILITY 32"
-    )
-
-
 NETWORK_CHECKS = (
     Check(
         ("MODEL.RPN.USE_FPN", "MODEL.RPN.ANCHOR_STRIDE", "MODEL.RPN.ANCHOR_SIZES"),
@@ -236,5 +225,4 @@ NETWORK_CHECKS = (
     _threshold_check("ROI_HEADS"),
     _threshold_check("RETINANET"),
     Check(("MODEL.GROUP_NORM.DIM_PER_GP", "MODEL.GROUP_NORM.NUM_GROUPS"), _group_norm),
-    Check(("MODEL.BACKBONE.CONV_BODY", "DATALOADER.SIZE_DIVISIBILITY"), _padding_fits_fpn),
 )

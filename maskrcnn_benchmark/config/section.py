@@ -119,12 +119,14 @@ class Section(BaseModel):
 
     # --- writing ---
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Check and set a key."""
-        if name.startswith("_"):
-            super().__setattr__(name, value)
-        else:
-            self.assign(name, value, origin=IN_CODE)
+    if not TYPE_CHECKING:  # a typed writer should be told of wrong names and values beforehand
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            """Check and set a key."""
+            if name.startswith("_"):
+                super().__setattr__(name, value)
+            else:
+                self.assign(name, value, origin=IN_CODE)
 
     def __setitem__(self, name: str, value: Any) -> None:
         """Check and set a key."""

@@ -6,8 +6,15 @@ import difflib
 from collections.abc import Iterable
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
-    """Return "; did you mean X?" for the most similar of the names, or nothing."""
+def nearest(name: str, names: Iterable[str], *, count: int = 1, cutoff: float = 0.6) -> str:
+    """Return "; did you mean X?" for the most similar of the names, or nothing.
+
+    Args:
+        name: what does not exist; upper and lower case do not matter.
+        names: what does.
+        count: suggest up to so many.
+        cutoff: how similar they must be, from 0 (anything) to 1 (equal).
+    """
     by_upper = {other.upper(): other for other in names}
-    found = difflib.get_close_matches(name.upper(), by_upper, n=1, cutoff=0.6)
-    return f"; did you mean {by_upper[found[0]]}?" if found else ""
+    found = difflib.get_close_matches(name.upper(), by_upper, n=count, cutoff=cutoff)
+    return f"; did you mean {' or '.join(by_upper[key] for key in found)}?" if found else ""

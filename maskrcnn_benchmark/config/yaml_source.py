@@ -29,8 +29,9 @@ def read_settings(text: str, *, name: str, is_section: Callable[[str], bool]) ->
     Raises:
         ConfigError: not YAML, not a mapping, or a key that stands there twice; with the line.
     """
-    loader = yaml.SafeLoader(text)
+    loader = None
     try:
+        loader = yaml.SafeLoader(text)
         root = loader.get_single_node()
         if root is None:
             raise ConfigError(f"{name}: expected keys and values, got an empty file.")
@@ -43,7 +44,8 @@ def read_settings(text: str, *, name: str, is_section: Callable[[str], bool]) ->
     except yaml.YAMLError as error:
         raise ConfigError(f"{name}: this is not YAML that can be read: {error}") from None
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
 
 
 def _walk(

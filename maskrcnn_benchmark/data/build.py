@@ -80,7 +80,7 @@ def make_batch_data_sampler(
     batches: Any = (
         GroupedBatchSampler(sampler, aspect_groups(dataset), images_per_batch)
         if aspect_grouping
-        else BatchSampler(sampler, images_per_batch, drop_last=False)  # type: ignore[arg-type]
+        else BatchSampler(sampler, images_per_batch, drop_last=False)
     )
     if num_iters is None:
         return batches

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -27,7 +27,18 @@ class BatchLoader(DataLoader[Any]):
             warnings.filterwarnings(
                 "ignore", message=".*multi-threaded.*fork", category=DeprecationWarning
             )
-            return super().__iter__()
+            batches = super().__iter__()
+        return _with_plain_errors(batches)
+
+
+def _with_plain_errors(batches: Iterable[Any]) -> Iterator[Any]:
+    """Pass batches on; an error of a worker says what it said there, without the traceback."""
+    try:
+        yield from batches
+    except DatasetError as error:
+        # torch makes a text of the worker's traceback, which ends with the message.
+        _, _, message = str(error).rpartition(f"{DatasetError.__name__}: ")
+        raise DatasetError(message.rstrip()) from error
 
 
 def aspect_groups(dataset: Any) -> list[int]:

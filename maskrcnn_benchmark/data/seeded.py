@@ -28,8 +28,8 @@ def seeded_generators(seed: int) -> Iterator[None]:
     try:
         random.seed(seed)
         np.random.seed([seed & 0xFFFFFFFF, seed >> 32])
-        # Not torch.manual_seed, which would seed the GPUs too.
-        torch.default_generator.manual_seed(seed)
+        # Not torch.manual_seed, which would seed the GPUs too. On a CPU only 32 bits count.
+        torch.default_generator.manual_seed((seed ^ (seed >> 32)) & 0xFFFFFFFF)
         yield
     finally:
         random.setstate(python_state)

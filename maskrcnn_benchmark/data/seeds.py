@@ -25,7 +25,7 @@ _SAMPLE_STREAM = 2
 class SampleIndex(NamedTuple):
     """Which sample to draw: index in the data set, and how many passes were over by then."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
     epoch: int
 
 

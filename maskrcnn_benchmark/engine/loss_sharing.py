@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -44,6 +44,7 @@ def check_losses(
     own: Mapping[str, Tensor],
     image_ids: Sequence[Any],
     iteration: int,
+    describe: Callable[[Any], str] = str,
 ) -> None:
     """Stop the run when a loss is not a finite number.
 
@@ -52,18 +53,19 @@ def check_losses(
         own: the losses of this process.
         image_ids: of the batch of this process.
         iteration: the number of this update, from 1.
+        describe: an image id in words.
 
     Raises:
         TrainingError: with the iteration, each loss and the images.
     """
     if all(math.isfinite(value) for value in averages.values()):
         return
-    mine = ({name: float(loss) for name, loss in own.items()}, [str(i) for i in image_ids])
+    mine = ({name: float(loss) for name, loss in own.items()}, [describe(i) for i in image_ids])
     lines = []
     for rank, (losses, ids) in enumerate(all_gather(mine)):
         where = f"process {rank}: " if get_world_size() > 1 else ""
         values = ", ".join(f"{name} {value:.6g}" for name, value in losses.items())
-        lines.append(f"\n  {where}{values}; image ids {', '.join(ids)}")
+        lines.append(f"\n  {where}{values}; images {', '.join(ids)}")
     raise TrainingError(
         f"a loss is not finite at iteration {iteration}:{''.join(lines)}\n"
         "Nothing was saved since; the last checkpoint is from before. Lower SOLVER.BASE_LR, "

@@ -128,11 +128,11 @@ def open_writers(
     Raises:
         MissingExtraError: if TensorBoard must be there and is not.
     """
-    writers: list[MetricWriter] = [JsonLinesWriter(folder, start_iteration=start_iteration)]
+    writers: list[MetricWriter] = []
     if tensorboard != "off":
         try:
             writers.append(TensorBoardWriter(folder, start_iteration=start_iteration))
         except MissingExtraError:
             if tensorboard == "on":
                 raise
-    return writers
+    return [JsonLinesWriter(folder, start_iteration=start_iteration), *writers]

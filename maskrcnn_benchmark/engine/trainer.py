@@ -60,6 +60,7 @@ def train_loop(
     evaluate: Callable[[int], None] | None = None,
     writers: Sequence[MetricWriter] = (),
     checkpoint_data: Mapping[str, Any] | None = None,
+    describe_image: Callable[[Any], str] = str,
 ) -> None:
     """Train from `start_iteration` updates to `max_iteration` updates.
 
@@ -85,6 +86,7 @@ def train_loop(
         evaluate: called with the number of updates every `periods.test` iterations.
         writers: get a record per log line.
         checkpoint_data: plain data to keep in each checkpoint.
+        describe_image: an image id of the loader in words, for errors.
 
     Raises:
         TrainingError: if a loss is not finite, or the loader ends too early.
@@ -107,6 +109,7 @@ def train_loop(
         max_iteration=max_iteration,
         seed=seed,
         evaluate=evaluate,
+        describe_image=describe_image,
     )
     loop.run(loader, start_iteration=start_iteration)
 
@@ -124,6 +127,7 @@ class _TrainingLoop:
     max_iteration: int
     seed: int | None
     evaluate: Callable[[int], None] | None
+    describe_image: Callable[[Any], str]
 
     def run(self, loader: Iterable[Batch], *, start_iteration: int) -> None:
         logger.info("Start training")
@@ -138,7 +142,7 @@ class _TrainingLoop:
             self.step.model.train()
             for iteration in range(start_iteration + 1, last + 1):
                 batch = self._next_batch(batches, iteration=iteration, interrupt=interrupt)
-                losses, stop = self._iterate(batch, iteration=iteration, stop=interrupt.requested)
+                losses, stop = self._iterate(batch, iteration=iteration, interrupt=interrupt)
                 self._do_what_is_due(iteration=iteration, stop=stop)
                 bar.describe(f"Training, loss {sum(losses.values()):.3f}")
                 bar.advance()
@@ -167,7 +171,7 @@ class _TrainingLoop:
         return batch
 
     def _iterate(
-        self, batch: Batch, *, iteration: int, stop: bool
+        self, batch: Batch, *, iteration: int, interrupt: Interrupt
     ) -> tuple[dict[str, float], bool]:
         images, targets, ids = batch
         if self.seed is not None:
@@ -175,8 +179,14 @@ class _TrainingLoop:
         device = self.step.device
         losses = self.step(images.to(device), [target.to(device) for target in targets])
         self.scheduler.step()
-        averages, stop = share_losses(losses, stop=stop)
-        check_losses(averages, own=losses, image_ids=ids, iteration=iteration)
+        averages, stop = share_losses(losses, stop=interrupt.requested)
+        check_losses(
+            averages,
+            own=losses,
+            image_ids=ids,
+            iteration=iteration,
+            describe=self.describe_image,
+        )
         self.log.update(averages)
         return averages, stop
 
@@ -275,7 +285,14 @@ def do_train(
     steps = settings.step_settings(cfg)
     evaluate = None
     if test_period > 0 and data_loader_val is not None:
-        evaluate = settings.build_evaluation(cfg, model, [data_loader_val], device=device)
+        evaluate = settings.build_evaluation(
+            cfg,
+            model,
+            [data_loader_val],
+            names=["validation set"],
+            validation_loader=data_loader_val,
+            device=device,
+        )
     train_loop(
         model,
         data_loader,
@@ -285,9 +302,7 @@ def do_train(
         device=device,
         max_iteration=len(data_loader),
         start_iteration=int(arguments.get("iteration", 0)),
-        periods=Periods(
-            log=cfg.SOLVER.LOG_PERIOD, checkpoint=checkpoint_period, test=test_period
-        ),
+        periods=Periods(log=cfg.SOLVER.LOG_PERIOD, checkpoint=checkpoint_period, test=test_period),
         scaler=make_grad_scaler(device=device, dtype=steps["dtype"]),
         evaluate=evaluate,
         checkpoint_data=arguments,

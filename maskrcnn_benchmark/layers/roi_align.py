@@ -9,6 +9,19 @@ import torch
 import torchvision  # noqa: F401  (registers torch.ops.torchvision)
 from torch import Tensor
 
+from maskrcnn_benchmark.layers.roi_align_cpu import roi_align_backward, roi_align_forward
+
+
+def _empty_output(features: list[Tensor], rois: Tensor, size: int) -> Tensor:
+    """(R, C, S, S), channels innermost in memory: what convolutions want next."""
+    shape = (rois.shape[0], features[0].shape[1], size, size)
+    return torch.empty(
+        shape,
+        dtype=features[0].dtype,
+        device=features[0].device,
+        memory_format=torch.channels_last,
+    )
+
 
 @torch.library.custom_op("maskrcnn::pyramid_roi_align", mutates_args=())
 def _pyramid_roi_align(
@@ -20,11 +33,7 @@ def _pyramid_roi_align(
     sampling_ratio: int,
     aligned: bool,
 ) -> Tensor:
-    channels = features[0].shape[1]
-    shape = (rois.shape[0], channels, output_size, output_size)
-    if len(features) == 1 and bool((levels == 0).all()):
-        return _align(features[0], rois, scales[0], output_size, sampling_ratio, aligned)
-    output = features[0].new_zeros(shape)
+    output = _empty_output(features, rois, output_size).zero_()
     for level, (feature, scale) in enumerate(zip(features, scales, strict=True)):
         rows = (levels == level).nonzero().squeeze(1)
         if rows.numel():
@@ -42,7 +51,7 @@ def _(
     sampling_ratio: int,
     aligned: bool,
 ) -> Tensor:
-    return features[0].new_empty((rois.shape[0], features[0].shape[1], output_size, output_size))
+    return _empty_output(features, rois, output_size)
 
 
 @torch.library.custom_op("maskrcnn::pyramid_roi_align_backward", mutates_args=())
@@ -60,22 +69,11 @@ def _pyramid_roi_align_backward(
     for level, (feature, scale) in enumerate(zip(like, scales, strict=True)):
         rows = (levels == level).nonzero().squeeze(1)
         if not rows.numel():
-            result.append(torch.zeros_like(feature))
+            result.append(torch.zeros_like(feature, memory_format=torch.contiguous_format))
             continue
-        batch, channels, height, width = feature.shape
         result.append(
-            torch.ops.torchvision._roi_align_backward(
-                grad[rows].contiguous(),
-                rois[rows],
-                scale,
-                output_size,
-                output_size,
-                batch,
-                channels,
-                height,
-                width,
-                sampling_ratio,
-                aligned,
+            _align_backward(
+                grad[rows], feature.shape, rois[rows], scale, output_size, sampling_ratio, aligned
             )
         )
     return result
@@ -92,7 +90,8 @@ def _(
     sampling_ratio: int,
     aligned: bool,
 ) -> list[Tensor]:
-    return [torch.empty_like(feature) for feature in like]
+    # Contiguous like torchvision's result, whatever the order of the feature's channels in memory.
+    return [torch.empty_like(feature, memory_format=torch.contiguous_format) for feature in like]
 
 
 def _setup_context(ctx: torch.autograd.function.FunctionCtx, inputs: tuple, output: Tensor) -> None:  # type: ignore[type-arg]
@@ -174,10 +173,34 @@ def assign_levels(
     return level.clamp(min_level, max_level).to(torch.int64) - min_level
 
 
+def _uses_bags(feature: Tensor, sampling_ratio: int) -> bool:
+    # An adaptive number of samples differs from region to region, which bags of one size cannot express.
+    return feature.device.type == "cpu" and sampling_ratio > 0
+
+
 def _align(
     feature: Tensor, rois: Tensor, scale: float, size: int, sampling_ratio: int, aligned: bool
 ) -> Tensor:
+    if _uses_bags(feature, sampling_ratio):
+        return roi_align_forward(feature, rois, scale, size, sampling_ratio, aligned)
     result: Tensor = torch.ops.torchvision.roi_align(
         feature.contiguous(), rois, scale, size, size, sampling_ratio, aligned
+    )
+    return result
+
+
+def _align_backward(
+    grad: Tensor,
+    shape: torch.Size,
+    rois: Tensor,
+    scale: float,
+    size: int,
+    sampling_ratio: int,
+    aligned: bool,
+) -> Tensor:
+    if _uses_bags(grad, sampling_ratio):
+        return roi_align_backward(grad, shape, rois, scale, size, sampling_ratio, aligned)
+    result: Tensor = torch.ops.torchvision._roi_align_backward(
+        grad.contiguous(), rois, scale, size, size, *shape, sampling_ratio, aligned
     )
     return result

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from pycocotools import mask as mask_util
 
 from maskrcnn_benchmark.layers.boxes import LEGACY_OFFSET
 from maskrcnn_benchmark.results.detections import Detections
-from maskrcnn_benchmark.results.masks import normalize_rle
+from maskrcnn_benchmark.results.masks import area_of, box_around, normalize_rle
 from maskrcnn_benchmark.structures.sizes import HeightWidth
 
 
@@ -41,7 +40,7 @@ def detections_from_coco(
         masks = [normalize_rle(entry["segmentation"]) for entry in entries]
     xywh = np.array(
         [
-            entry["bbox"] if "bbox" in entry else mask_util.toBbox(entry["segmentation"])
+            entry["bbox"] if "bbox" in entry else box_around(normalize_rle(entry["segmentation"]))
             for entry in entries
         ],
         dtype=np.float64,
@@ -85,7 +84,7 @@ def coco_document(
             names.setdefault(label if category_ids is None else category_ids[label], name)
         for entry in found.to_coco(category_ids, image_id):
             area = (
-                float(mask_util.area(entry["segmentation"]))
+                float(area_of(entry["segmentation"]))
                 if "segmentation" in entry
                 else entry["bbox"][2] * entry["bbox"][3]
             )

@@ -51,8 +51,9 @@ def set_side_by_side(pictures: Sequence[Image.Image], headings: Sequence[str]) -
     """Set pictures of one height in a row on white paper, each under its heading."""
     side = min(min(picture.size) for picture in pictures)
     gap = max(4, side // 40)
-    font = ImageFont.load_default(size=min(max(side // 22, 14), 72))
-    bar = round(font.size * 1.3) + gap
+    text = min(max(side // 22, 14), 72)
+    font = ImageFont.load_default(size=text)
+    bar = round(text * 1.3) + gap
     width = sum(picture.width for picture in pictures) + gap * (len(pictures) + 1)
     height = max(picture.height for picture in pictures) + bar + gap
     sheet = Image.new("RGB", (width, height), _PAPER)

@@ -236,11 +236,15 @@ class Detections:
             canvas[:] = decode_mask(mask)
         return dense
 
-    def boxes_xywh(self) -> NDArray[np.float32]:
-        """Boxes (N, 4) as x, y, width, height."""
-        xywh = self.boxes.copy()
-        xywh[:, 2:] += self.box_offset - xywh[:, :2]
-        return xywh
+    def boxes_xywh(self) -> NDArray[np.float64]:
+        """Boxes (N, 4) as x, y, width, height, in the shortest decimals that name the same float32.
+
+        So a file says 258.15 and not 258.1499938964844, and a box read from one goes back as it came: overlaps that
+        lie exactly on a threshold would be decided by the last bit otherwise.
+        """
+        xyxy = _shortest_decimals(self.boxes)
+        sizes = np.round(xyxy[:, 2:] - xyxy[:, :2] + self.box_offset, 9)
+        return np.concatenate((xyxy[:, :2], sizes), axis=1)
 
     def to_coco(
         self,
@@ -254,9 +258,10 @@ class Detections:
             image_id: overrides the one known to this object.
         """
         image_id = self.image_id if image_id is None else image_id
+        scores = _shortest_decimals(self.scores).tolist()
         entries: list[dict[str, Any]] = []
         for index, (label, box, score) in enumerate(
-            zip(self.labels.tolist(), self.boxes_xywh().tolist(), self.scores.tolist(), strict=True)
+            zip(self.labels.tolist(), self.boxes_xywh().tolist(), scores, strict=True)
         ):
             category = label if category_ids is None else category_ids[label]
             entry = {"image_id": image_id, "category_id": category, "bbox": box, "score": score}
@@ -274,8 +279,8 @@ class Detections:
             "width": self.image_size.width,
             "class_names": list(self.class_names),
             "box_offset": self.box_offset,
-            "boxes": self.boxes.tolist(),
-            "scores": self.scores.tolist(),
+            "boxes": _shortest_decimals(self.boxes).tolist(),
+            "scores": _shortest_decimals(self.scores).tolist(),
             "labels": self.labels.tolist(),
             "names": self.names,
             "masks": self.masks,
@@ -297,6 +302,11 @@ class Detections:
 def _to_numpy(tensor: Tensor) -> NDArray[Any]:
     array: NDArray[Any] = tensor.detach().cpu().numpy()
     return array
+
+
+def _shortest_decimals(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The float64 numbers with the fewest digits that round to these."""
+    return values.astype(np.str_).astype(np.float64)
 
 
 def _read_scores(

@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-from pycocotools import mask as mask_util
 
 from maskrcnn_benchmark.errors import ShapeError
 from maskrcnn_benchmark.results.detections import Detections
-from maskrcnn_benchmark.results.masks import RLE, BoolArray, decode_mask
+from maskrcnn_benchmark.results.masks import RLE, BoolArray, area_of, box_around, decode_mask
 from maskrcnn_benchmark.results.palette import Color, ColorBy, object_colors, text_color_on
 
 Pixels = NDArray[np.uint8]  # (H, W, 3) RGB
@@ -123,8 +122,7 @@ def _draw_masks(
 ) -> Image.Image:
     """Tint the pixels of each object, the smaller ones on top, and trace its edge."""
     canvas: Pixels = np.array(picture)
-    areas = mask_util.area(masks) if masks else []
-    for index in np.argsort(-np.asarray(areas, dtype=np.int64), kind="stable").tolist():
+    for index in sorted(range(len(masks)), key=lambda index: -area_of(masks[index])):
         window, left, top = _cut_mask(masks[index], picture.size)
         if not window.any():
             continue
@@ -140,7 +138,7 @@ def _draw_masks(
 def _cut_mask(rle: RLE, size: tuple[int, int]) -> tuple[BoolArray, int, int]:
     """The part of a mask that is not empty, scaled to a picture (width, height), and its left top corner."""
     height, width = rle["size"]
-    x, y, w, h = (int(value) for value in mask_util.toBbox(rle))
+    x, y, w, h = box_around(rle)
     window = decode_mask(rle)[y : y + h, x : x + w]
     scale_x, scale_y = size[0] / width, size[1] / height
     left, top = round(x * scale_x), round(y * scale_y)

@@ -23,6 +23,8 @@ from maskrcnn_benchmark.structures.sizes import HeightWidth
 
 BoolArray = NDArray[np.bool_]
 
+_codec: Any = mask_util  # it declares no types
+
 
 class RLE(TypedDict):
     """A mask of the whole image, ready for JSON and for pycocotools.
@@ -40,13 +42,24 @@ def encode_mask(mask: BoolArray) -> RLE:
     """Run lengths of a mask (H, W); anything but zero belongs to the object."""
     if mask.ndim != 2:
         raise ShapeError(f"a mask must have shape (H, W), got {mask.shape}")
-    return _to_rle(mask_util.encode(np.asfortranarray(mask != 0, dtype=np.uint8)))
+    return _to_rle(_codec.encode(np.asfortranarray(mask != 0, dtype=np.uint8)))
 
 
 def decode_mask(rle: RLE) -> BoolArray:
     """The mask (H, W) of run lengths."""
-    mask: BoolArray = mask_util.decode(rle).astype(np.bool_)
+    mask: BoolArray = _codec.decode(rle).astype(np.bool_)
     return mask
+
+
+def area_of(rle: RLE) -> int:
+    """Pixels of a mask."""
+    return int(_codec.area(rle))
+
+
+def box_around(rle: RLE) -> tuple[int, int, int, int]:
+    """Left, top, width and height of a mask's pixels; zeros where it has none."""
+    left, top, width, height = (int(value) for value in _codec.toBbox(rle))
+    return left, top, width, height
 
 
 def encode_window(window: BoolArray, *, top: int, left: int, height: int, width: int) -> RLE:
@@ -152,7 +165,7 @@ def encode_polygons(polygons: Iterable[Sequence[float]], *, height: int, width: 
     parts = [[float(value) for value in part] for part in polygons if len(part) >= 6]
     if not parts:
         return empty_rle(height=height, width=width)
-    return _to_rle(mask_util.merge(mask_util.frPyObjects(parts, height, width)))
+    return _to_rle(_codec.merge(_codec.frPyObjects(parts, height, width)))
 
 
 def encode_targets(masks: SegmentationMask) -> list[RLE]:
@@ -178,7 +191,7 @@ def normalize_rle(rle: Mapping[str, Any]) -> RLE:
     if isinstance(counts, str | bytes):
         return _to_rle({"size": [height, width], "counts": counts})
     uncompressed = {"size": [height, width], "counts": counts}
-    return _to_rle(mask_util.frPyObjects(uncompressed, height, width))
+    return _to_rle(_codec.frPyObjects(uncompressed, height, width))
 
 
 def _to_rle(rle: Mapping[str, Any]) -> RLE:

@@ -39,7 +39,6 @@ def write_csv(path: PathLike, detections: Iterable[Detections]) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(CSV_COLUMNS)
         for found in detections:
-            for name, score, box in zip(
-                found.names, found.scores.tolist(), found.boxes.tolist(), strict=True
-            ):
+            # float32 is written with the digits it has.
+            for name, score, box in zip(found.names, found.scores, found.boxes, strict=True):
                 writer.writerow([found.image_id, found.path, name, score, *box])

@@ -31,7 +31,8 @@ def decode_rle(rle: Mapping[str, Any]) -> Tensor:
     encoded = {"size": size, "counts": counts}
     if isinstance(counts, list | tuple):
         encoded = coco_mask.frPyObjects({"size": size, "counts": list(counts)}, *size)
-    return torch.from_numpy(np.ascontiguousarray(coco_mask.decode(encoded)))
+    mask = coco_mask.decode(encoded)
+    return torch.from_numpy(np.ascontiguousarray(mask))
 
 
 def resize_masks(
@@ -105,7 +106,7 @@ class BinaryMaskList:
                 f"masks must have shape (N, {height}, {width}) for an image of "
                 f"{width} x {height} (width x height), got {tuple(tensor.shape)}"
             )
-        self.masks = tensor
+        self.masks: Tensor = tensor
 
     def _decode(self, instance: Any) -> Tensor:
         """One mask (H, W) of whatever an instance is given as."""

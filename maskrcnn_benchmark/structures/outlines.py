@@ -82,7 +82,8 @@ def _corners(walk: list[Point]) -> IntArray:
     points = np.array(walk, dtype=np.int64)
     into = points - np.roll(points, 1, axis=0)
     out_of = np.roll(points, -1, axis=0) - points
-    return points[(into != out_of).any(axis=1)]
+    corners: IntArray = points[(into != out_of).any(axis=1)]
+    return corners
 
 
 def _signed_area(corners: IntArray) -> float:

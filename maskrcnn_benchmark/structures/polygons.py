@@ -31,7 +31,8 @@ def rasterize_polygons(polygons: Sequence[Tensor], *, height: int, width: int) -
     if not polygons:
         return torch.zeros((height, width), dtype=torch.uint8)
     encoded = coco_mask.frPyObjects([polygon.tolist() for polygon in polygons], height, width)
-    return torch.from_numpy(np.ascontiguousarray(coco_mask.decode(coco_mask.merge(encoded))))
+    mask = coco_mask.decode(coco_mask.merge(encoded))
+    return torch.from_numpy(np.ascontiguousarray(mask))
 
 
 def check_flip(method: int) -> None:
@@ -161,7 +162,7 @@ class PolygonList:
         width, height = size
         self.size: Size = (width, height)
         given = instances.polygons if isinstance(instances, PolygonList) else instances
-        self.polygons = [
+        self.polygons: list[PolygonInstance] = [
             instance
             if isinstance(instance, PolygonInstance) and instance.size == self.size
             else PolygonInstance(instance, self.size)

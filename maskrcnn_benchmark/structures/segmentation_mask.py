@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from maskrcnn_benchmark.errors import ShapeError
@@ -98,6 +99,15 @@ class SegmentationMask:
             outlines = [outline_masks(mask) for mask in self.as_masks()]
             return SegmentationMask(outlines, self.size, mode="poly")
         raise NotImplementedError(f"mode must be 'poly' or 'mask', got {mode!r}")
+
+    @classmethod
+    def cat(cls, parts: Sequence[SegmentationMask]) -> SegmentationMask:
+        """The instances of several SegmentationMasks of one image and one mode."""
+        first = parts[0]
+        if first.mode == "poly":
+            polygons = [instance for part in parts for instance in part.instances]
+            return cls(polygons, first.size, mode="poly")
+        return cls(torch.cat([part.as_masks() for part in parts]), first.size, mode="mask")
 
     def get_mask_tensor(self) -> Tensor:
         """Masks (N, H, W), or (H, W) of a single instance."""

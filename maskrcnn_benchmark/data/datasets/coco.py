@@ -43,7 +43,7 @@ def has_valid_annotation(anno: Sequence[dict[str, Any]]) -> bool:
         return False
     if "keypoints" not in anno[0]:
         return True
-    visible = sum(v > 0 for entry in anno for v in entry.get("keypoints", [])[2::3])
+    visible: int = sum(v > 0 for entry in anno for v in entry.get("keypoints", [])[2::3])
     return visible >= MIN_KEYPOINTS_PER_IMAGE
 
 
@@ -73,6 +73,7 @@ class COCODataset(Dataset[Any]):
         *,
         on_error: OnError = "stop",
         check: Check = "full",
+        require_masks: bool = False,
     ) -> None:
         """Read and check the annotation file; images are read when they are asked for.
 
@@ -86,6 +87,7 @@ class COCODataset(Dataset[Any]):
             on_error: "stop" raises DatasetError for whatever is wrong, "skip" leaves it out and
                 says how much that was.
             check: "full" also looks at every polygon, and for every image file, before the start.
+            require_masks: an annotation without a segmentation is something wrong.
 
         Raises:
             DatasetError: see `on_error`; also if nothing is left.
@@ -95,7 +97,11 @@ class COCODataset(Dataset[Any]):
         self.on_error: OnError = on_error
         self.for_training = remove_images_without_annotations
         self.annotations: CocoAnnotations = load_coco_json(
-            ann_file, image_folder=self.root, on_error=on_error, check=check
+            ann_file,
+            image_folder=self.root,
+            on_error=on_error,
+            check=check,
+            require_masks=require_masks,
         )
         self.categories = self.annotations.categories
         self.class_names = ("__background__", *self.categories.values())
@@ -105,17 +111,8 @@ class COCODataset(Dataset[Any]):
         self.contiguous_category_id_to_json_id = {
             label: json_id for json_id, label in self.json_category_id_to_contiguous_id.items()
         }
-        self.ids = sorted(self.annotations.images)
-        if remove_images_without_annotations:
-            by_image = self.annotations.by_image
-            self.ids = [
-                image_id for image_id in self.ids if has_valid_annotation(by_image[image_id])
-            ]
-            if not self.ids:
-                raise DatasetError(
-                    f"{self.annotations.path}: none of its {len(by_image)} images has an "
-                    "annotation to train on (a box larger than one pixel)"
-                )
+        everything = self.annotations.images
+        self.ids = _training_ids(self.annotations) if self.for_training else sorted(everything)
         self.id_to_img_map = dict(enumerate(self.ids))
         self.unreadable: list[str] = []
         self._coco: COCO | None = None
@@ -175,7 +172,7 @@ class COCODataset(Dataset[Any]):
         ]
         target.add_field("labels", torch.tensor(labels, dtype=torch.int64))
         segmentations = [entry.get("segmentation") for entry in annotations]
-        if segmentations and all(segmentations):
+        if all(segmentations):
             target.add_field("masks", _make_masks(segmentations, size))
         return target.clip_to_image(remove_empty=True)
 
@@ -203,6 +200,18 @@ class COCODataset(Dataset[Any]):
                 )
             return None if self.for_training else Image.new("RGB", size)
         return image
+
+
+def _training_ids(annotations: CocoAnnotations) -> list[int]:
+    """Ids of the images worth training on, ascending."""
+    by_image = annotations.by_image
+    ids = [image_id for image_id in sorted(by_image) if has_valid_annotation(by_image[image_id])]
+    if not ids:
+        raise DatasetError(
+            f"{annotations.path}: none of its {len(by_image)} images has an annotation to train "
+            "on (a box larger than one pixel)"
+        )
+    return ids
 
 
 def _make_masks(segmentations: list[Any], size: WidthHeight) -> SegmentationMask:

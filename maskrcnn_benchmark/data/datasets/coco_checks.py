@@ -71,14 +71,14 @@ def image_problem(entry: Any, *, position: int, seen: Mapping[int, Any]) -> Prob
             "ids must be unique",
         )
     for side in ("width", "height"):
-        value = entry.get(side)
-        if type(value) not in _NUMBER_TYPES or value < 1 or value != value // 1:  # type: ignore[operator]
+        value: Any = entry.get(side)
+        if type(value) not in _NUMBER_TYPES or value < 1 or value != value // 1:
             return Problem(
                 "malformed image",
                 f"image {image_id} ('{name}') must have a {side} in whole pixels, "
                 f"got {_short(value)}",
             )
-        entry[side] = int(value)  # type: ignore[arg-type]
+        entry[side] = int(value)
     return None
 
 
@@ -92,6 +92,7 @@ class AnnotationChecker:
         declared_images: Container[int],
         categories: Mapping[int, Any],
         full: bool,
+        require_masks: bool,
     ) -> None:
         """Take what annotations refer to.
 
@@ -100,11 +101,13 @@ class AnnotationChecker:
             declared_images: ids of all images, also of those with problems of their own.
             categories: usable categories by id.
             full: also look at every polygon.
+            require_masks: every annotation but crowds must have a segmentation.
         """
         self._images = images
         self._declared_images = declared_images
         self._categories = categories
         self._full = full
+        self._require_masks = require_masks
         self._seen: set[int] = set()
 
     def has_image(self, entry: Mapping[str, Any]) -> bool:
@@ -124,6 +127,12 @@ class AnnotationChecker:
         image = self._images[entry["image_id"]]
         where = f"annotation {entry['id']} (image {entry['image_id']}, '{image['file_name']}')"
         found = _box_problem(entry, image, where)
+        if self._require_masks and not entry.get("segmentation") and not entry.get("iscrowd"):
+            return Problem(
+                "no segmentation",
+                f"{where}: has no segmentation, but masks are to be trained; add it, or train "
+                "boxes only (MODEL.MASK_ON False)",
+            )
         if self._full and (found is None or found.remedy != "left out"):
             found = _segmentation_problem(entry.get("segmentation"), image, where) or found
         return found

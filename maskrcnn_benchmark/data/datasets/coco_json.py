@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -50,6 +51,7 @@ def load_coco_json(
     image_folder: str | os.PathLike[str] | None = None,
     on_error: OnError = "stop",
     check: Check = "full",
+    require_masks: bool = False,
 ) -> CocoAnnotations:
     """Read and check a COCO annotation file.
 
@@ -58,6 +60,7 @@ def load_coco_json(
         image_folder: where the images are; None does not look for them.
         on_error: raise for anything wrong with images or annotations, or leave those out.
         check: "full" also looks at every polygon and for every image file.
+        require_masks: an annotation (no crowd) without a segmentation is something wrong.
 
     Raises:
         DatasetError: if the file is not COCO object annotations, or something in it is wrong; it
@@ -75,15 +78,11 @@ def load_coco_json(
         declared_images=_declared_ids(content["images"]),
         categories=categories,
         full=check == "full",
+        require_masks=require_masks,
     )
     annotations = _usable_annotations(content.get("annotations", []), checker, problems)
     problems.conclude()
-    for what, usable in (("categories", categories), ("images", images)):
-        if not usable:
-            raise DatasetError(
-                f"{path}: expected at least one entry in '{what}', got none that can be used; "
-                "there is nothing to train or to test on"
-            )
+    _require_entries(path, categories=categories, images=images)
     by_image: dict[int, list[Entry]] = {image_id: [] for image_id in images}
     for annotation in annotations:
         by_image[annotation["image_id"]].append(annotation)
@@ -160,6 +159,15 @@ def _declared_ids(entries: list[Any]) -> set[int]:
     """Ids of all images, usable or not: each mistake is reported once."""
     ids = (entry.get("id") for entry in entries if isinstance(entry, dict))
     return {image_id for image_id in ids if isinstance(image_id, int)}
+
+
+def _require_entries(path: str, **lists: Collection[int]) -> None:
+    for what, usable in lists.items():
+        if not usable:
+            raise DatasetError(
+                f"{path}: expected at least one entry in '{what}', got none that can be used; "
+                "there is nothing to train or to test on"
+            )
 
 
 def _leave_out_missing(images: dict[int, Entry], image_folder: str, problems: ProblemList) -> None:

@@ -34,7 +34,8 @@ class ConcatDataset(TorchConcatDataset[Any]):
 
     def __getitem__(self, idx: int) -> Any:
         """Sample as (image, target, index)."""
-        dataset_idx, sample_idx = self.get_idxs(idx if idx >= 0 else idx + len(self))
+        idx = range(len(self))[idx]
+        dataset_idx, sample_idx = self.get_idxs(idx)
         *sample, own_idx = self.datasets[dataset_idx][sample_idx]
         return (*sample, own_idx + idx - sample_idx)
 

@@ -31,7 +31,7 @@ class IterationBasedBatchSampler(Sampler[Any]):
     def __iter__(self) -> Iterator[Any]:
         iteration = self.start_iter
         while iteration < self.num_iterations:
-            sampler = getattr(self.batch_sampler, "sampler", None)
+            sampler: Any = getattr(self.batch_sampler, "sampler", None)
             if hasattr(sampler, "set_epoch"):
                 # Old behaviour: the number of iterations, not of passes, seeds the next shuffle.
                 sampler.set_epoch(iteration)

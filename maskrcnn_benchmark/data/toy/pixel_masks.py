@@ -112,7 +112,8 @@ def _take_edge(
 
 def _without_straight_corners(loop: Points) -> Points:
     before, after = loop - np.roll(loop, 1, axis=0), np.roll(loop, -1, axis=0) - loop
-    return loop[(before != after).any(axis=1)]
+    corners: Points = loop[(before != after).any(axis=1)]
+    return corners
 
 
 def signed_area(loop: Points) -> float:

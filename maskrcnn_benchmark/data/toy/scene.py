@@ -99,13 +99,15 @@ def _scribble(rng: np.random.Generator, canvas: Pixels) -> None:
     for _ in range(int(rng.integers(0, 5))):
         stroke = Image.new("L", (width, height), 0)
         ends = rng.uniform(-0.1, 1.1, (3, 2)) * (width, height)
-        ImageDraw.Draw(stroke).line([(x, y) for x, y in ends], fill=255, width=rng.integers(1, 4))
-        alpha = np.asarray(stroke.filter(ImageFilter.GaussianBlur(1)), dtype=np.float32) / 255
-        _blend(canvas, draw_colour(rng), alpha * rng.uniform(0.2, 0.6))
+        thickness = int(rng.integers(1, 4))
+        ImageDraw.Draw(stroke).line([(x, y) for x, y in ends], fill=255, width=thickness)
+        soft = np.asarray(stroke.filter(ImageFilter.GaussianBlur(1)), dtype=np.float32)
+        _blend(canvas, draw_colour(rng), soft / np.float32(255), opacity=rng.uniform(0.2, 0.6))
 
 
-def _blend(canvas: Pixels, colour: Pixels, alpha: Coverage) -> None:
-    canvas += (colour - canvas) * alpha[..., None]
+def _blend(canvas: Pixels, colour: Pixels, alpha: Coverage, *, opacity: float = 1.0) -> None:
+    """Paint on the canvas (H, W, 3): a colour (3,) or one for each pixel, through alpha (H, W)."""
+    canvas += (colour - canvas) * (alpha * np.float32(opacity))[..., None]
 
 
 def _draw_radius(rng: np.random.Generator, name: str) -> float:
@@ -178,7 +180,7 @@ def _paint(rng: np.random.Generator, canvas: Pixels, coverage: Coverage) -> None
     window = _window_of(coverage, margin=6)
     patch, alpha = canvas[window], coverage[window]
     beneath = np.average(patch.reshape(-1, 3), axis=0, weights=alpha.reshape(-1))
-    _blend(patch, np.zeros(3, dtype=np.float32), _shadow_of(alpha) * rng.uniform(0.1, 0.4))
+    _blend(patch, np.zeros(3, dtype=np.float32), _shadow_of(alpha), opacity=rng.uniform(0.1, 0.4))
     colour = draw_colour(rng, unlike=beneath.astype(np.float32))
     fill = paint_fill(rng, colour=colour, height=patch.shape[0], width=patch.shape[1])
     _blend(patch, fill, alpha)
@@ -188,7 +190,8 @@ def _shadow_of(alpha: Coverage) -> Coverage:
     """The same shape, blurred, two pixels lower and one to the right."""
     lower_right = np.pad(alpha, ((2, 0), (1, 0)))[:-2, :-1]
     shadow = Image.fromarray((lower_right * 255).astype(np.uint8))
-    return np.asarray(shadow.filter(ImageFilter.GaussianBlur(2)), dtype=np.float32) / 255
+    blurred: Coverage = np.asarray(shadow.filter(ImageFilter.GaussianBlur(2)), dtype=np.float32)
+    return blurred / np.float32(255)
 
 
 def _add_crowd(rng: np.random.Generator, canvas: Pixels, objects: list[ToyObject]) -> None:

@@ -13,13 +13,16 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as mask_util
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from maskrcnn_benchmark.data.datasets.evaluation.coco.results import NOT_MEASURED, COCOResults
 from maskrcnn_benchmark.errors import DatasetError
-from maskrcnn_benchmark.results.masks import encode_polygons, normalize_rle
+from maskrcnn_benchmark.results.masks import area_of, encode_polygons, normalize_rle
+
+# They declare no types.
+_COCO: Any = COCO
+_COCOeval: Any = COCOeval
 
 IouType = Literal["bbox", "segm"]
 Entry = Mapping[str, Any]
@@ -67,7 +70,7 @@ def score_coco(
     targets = _copy_targets(ground_truth, ids, iou_type)
     images, categories = list(ground_truth.imgs.values()), list(ground_truth.cats.values())
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints at every step
-        evaluation = COCOeval(
+        evaluation: Any = _COCOeval(
             _make_coco(images, categories, targets),
             _make_coco(images, categories, _complete_entries(entries, iou_type)),
             iou_type,
@@ -103,8 +106,8 @@ def _check_entries(
             )
 
 
-def _make_coco(images: list[Any], categories: list[Any], annotations: list[Any]) -> COCO:
-    coco = COCO()
+def _make_coco(images: list[Any], categories: list[Any], annotations: list[Any]) -> Any:
+    coco: Any = _COCO()
     coco.dataset = {"images": images, "categories": categories, "annotations": annotations}
     coco.createIndex()
     return coco
@@ -112,7 +115,7 @@ def _make_coco(images: list[Any], categories: list[Any], annotations: list[Any])
 
 def _copy_targets(ground_truth: COCO, image_ids: list[Any], iou_type: IouType) -> list[Any]:
     """Ground truth of some images, complete, and safe from COCOeval, which writes into what it is given."""
-    targets = []
+    targets: list[Any] = []
     for image_id in image_ids:
         image = ground_truth.imgs[image_id]
         for annotation in ground_truth.imgToAnns.get(image_id, ()):
@@ -148,13 +151,13 @@ def _complete_entries(entries: Sequence[Entry], iou_type: IouType) -> list[dict[
         if iou_type == "bbox":
             area = entry["bbox"][2] * entry["bbox"][3]
         else:
-            area = float(mask_util.area(entry["segmentation"]))
+            area = area_of(normalize_rle(entry["segmentation"]))
         completed.append({**entry, "id": number, "area": area, "iscrowd": 0})
     return completed
 
 
 def _score_classes(
-    evaluation: COCOeval, categories: list[Any], targets: list[Any]
+    evaluation: Any, categories: list[Any], targets: list[Any]
 ) -> dict[str, dict[str, float]]:
     """AP and AP50 of each class, in the order of the data set."""
     precision = evaluation.eval["precision"][:, :, :, _ALL_AREAS, _MOST_DETECTIONS]  # (T, R, K)

@@ -159,7 +159,7 @@ def test_detections_of_something_else_are_refused() -> None:
     dataset, detections = make_dataset(), perfect_detections()
     with pytest.raises(DatasetError, match="each of the 3 images of the data set, got 2"):
         evaluate_detections(dataset, detections[:2])
-    with pytest.raises(DatasetError, match="detections 0 are of image 30, but image 0 .* is 10"):
+    with pytest.raises(DatasetError, match=r"detections 0 are of image 30, but image 0 .* is 10"):
         evaluate_detections(dataset, detections[::-1])
     with pytest.raises(DatasetError, match="detections of image 10 have none"):
         evaluate_detections(dataset, perfect_detections(with_masks=False), iou_types=("segm",))
@@ -208,7 +208,7 @@ def test_network_proposals_have_objectness() -> None:
 
 
 def test_other_data_sets_are_refused() -> None:
-    with pytest.raises(DatasetError, match="cannot score list: .* COCO annotations"):
+    with pytest.raises(DatasetError, match=r"cannot score list: .* COCO annotations"):
         evaluate([], [], None)
     with pytest.raises(DatasetError, match="each of the 3 images of the data set, got 0"):
         evaluate(make_dataset(), [], None)

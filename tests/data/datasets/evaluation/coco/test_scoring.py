@@ -96,7 +96,9 @@ def test_crowds_are_neither_missed_nor_false_alarms() -> None:
 
 def test_annotation_id_0_counts() -> None:
     coco = make_coco([target(0, 10, BOX_A)], images=1)
-    assert score_coco(coco, [found(10, BOX_A, 0.5)], iou_type="bbox").metrics["AP"] == 1
+    assert score_coco(coco, [found(10, BOX_A, 0.5)], iou_type="bbox").metrics[
+        "AP"
+    ] == pytest.approx(1)
 
 
 def test_nothing_found_scores_0_and_nothing_to_find_is_unmeasured() -> None:
@@ -113,13 +115,13 @@ def test_false_alarms_on_images_without_objects_count() -> None:
     entries = [found(10, BOX_A, 0.5), found(11, BOX_B, 0.9)]
     assert score_coco(coco, entries, iou_type="bbox").metrics["AP"] == pytest.approx(0.5)
     only_first = score_coco(coco, entries[:1], iou_type="bbox", image_ids=[10])
-    assert only_first.metrics["AP"] == 1
+    assert only_first.metrics["AP"] == pytest.approx(1)
 
 
 def test_images_that_were_not_searched_do_not_count() -> None:
     coco = make_coco([target(1, 10, BOX_A), target(2, 11, BOX_B)])
     scores = score_coco(coco, [found(11, BOX_B, 0.9)], iou_type="bbox", image_ids=[11])
-    assert scores.metrics["AP"] == 1
+    assert scores.metrics["AP"] == pytest.approx(1)
     assert scores.per_class["class 0"]["objects"] == 1
 
 
@@ -127,7 +129,7 @@ def test_annotations_may_lack_area_and_crowd() -> None:
     annotation = target(1, 10, BOX_A)
     del annotation["area"], annotation["iscrowd"]
     scores = score_coco(make_coco([annotation]), [found(10, BOX_A, 0.9)], iou_type="bbox")
-    assert scores.metrics["APm"] == 1
+    assert scores.metrics["APm"] == pytest.approx(1)
 
 
 def test_the_ground_truth_is_left_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
@@ -135,7 +137,7 @@ def test_the_ground_truth_is_left_as_it_is(capsys: pytest.CaptureFixture[str]) -
     before = copy.deepcopy(coco.dataset)
     entry = {"image_id": 10, "category_id": 5, "score": 0.9}
     entry["segmentation"] = encode_mask(coco.annToMask(coco.anns[1]))
-    assert score_coco(coco, [entry], iou_type="segm").metrics["AP"] == 1
+    assert score_coco(coco, [entry], iou_type="segm").metrics["AP"] == pytest.approx(1)
     assert coco.dataset == before
     assert capsys.readouterr().out == ""
 

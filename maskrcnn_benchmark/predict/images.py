@@ -1,0 +1,125 @@
+"""Whatever a user calls an image -> RGB pixels, 8 bits each.
+
+Unlike data sets (`data.datasets.images`), whose boxes refer to the pixels as they are stored, a user means the image
+as it is looked at: turned as its EXIF orientation says, and in front of white where it is transparent.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from maskrcnn_benchmark.errors import DatasetError, ShapeError
+
+ImageSource = str | os.PathLike[str] | Image.Image | NDArray[np.uint8]
+
+# What PIL raises for files that are damaged, cut off, too large, or no images at all.
+_READ_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    struct.error,
+    Image.DecompressionBombError,
+)
+_WHITE = (255, 255, 255, 255)
+_MAX_16_BIT = 65535
+
+
+def read_image(source: ImageSource) -> Image.Image:
+    """Read an image.
+
+    Args:
+        source: a file (its EXIF orientation is applied; of an animation the first picture is taken), a PIL image of any
+            mode (taken as its pixels lie), or an array (H, W, 3), uint8, RGB.
+
+    Raises:
+        DatasetError: if it cannot be read, or holds no pixel.
+        ShapeError: for an array of another shape or type.
+        TypeError: for anything else.
+    """
+    if isinstance(source, str | os.PathLike):
+        return _read_file(source)
+    if isinstance(source, Image.Image):
+        try:
+            return to_rgb(source)
+        except _READ_ERRORS as error:
+            name = getattr(source, "filename", "") or "in memory"
+            raise DatasetError(f"the PIL image ({name}) cannot be read: {error}") from error
+    if isinstance(source, np.ndarray):
+        return _read_array(source)
+    raise TypeError(
+        "an image must be a path, a PIL image or an array (H, W, 3) of uint8 in RGB, "
+        f"got {type(source).__name__}"
+    )
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """A PIL image of any mode as RGB.
+
+    Transparent pixels are put in front of white. Grey of 16 bits is taken to reach from 0 to 65535. Floating point
+    values are taken to reach from 0 to 1, or from 0 to 255 where one is larger than 1.
+
+    Raises:
+        ValueError: if it has no pixel, values that are not finite, or a mode that PIL cannot convert.
+    """
+    if not all(image.size):
+        raise ValueError(f"it has {image.width}x{image.height} pixels")
+    if image.mode.startswith("I") or image.mode == "F":
+        return Image.fromarray(_to_bytes(np.asarray(image))).convert("RGB")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, _WHITE), layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _read_file(path: str | os.PathLike[str]) -> Image.Image:
+    name = os.fspath(path)
+    try:
+        with warnings.catch_warnings():
+            # PIL warns at 90 million pixels and refuses at twice as many; the latter is enough.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                # PIL reports damaged EXIF data by a warning, and then there is no orientation.
+                warnings.simplefilter("ignore", UserWarning)
+                return to_rgb(ImageOps.exif_transpose(image))
+    except FileNotFoundError as error:
+        raise DatasetError(f"there is no image file '{name}'") from error
+    except IsADirectoryError as error:
+        raise DatasetError(f"'{name}' is a folder; expected an image file") from error
+    except _READ_ERRORS as error:
+        raise DatasetError(
+            f"'{name}' cannot be read as an image: {error}. It is damaged, cut off or not an image"
+        ) from error
+
+
+def _read_array(array: NDArray[Any]) -> Image.Image:
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ShapeError("an image array must be finite, but this one holds NaN or infinity")
+    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8 or not array.size:
+        hint = "; scale values from 0..1 by 255 and convert" if array.dtype.kind == "f" else ""
+        raise ShapeError(
+            "an image array must be uint8 of shape (H, W, 3) in RGB, "
+            f"got {array.dtype} of shape {array.shape}{hint}"
+        )
+    return Image.fromarray(np.ascontiguousarray(array))
+
+
+def _to_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Grey values of more than 8 bits (H, W) as bytes."""
+    if not np.isfinite(values).all():
+        raise ValueError("it holds NaN or infinity")
+    largest = values.max()
+    if values.dtype.kind == "f":
+        factor = 255.0 if largest <= 1 else 1.0
+    elif values.dtype.itemsize == 2 or largest > 255:
+        factor = 255.0 / _MAX_16_BIT
+    else:
+        factor = 1.0
+    return np.round(values.astype(np.float64) * factor).clip(0, 255).astype(np.uint8)

@@ -1,0 +1,1 @@
+"""What a human looks at: curves and pictures of a run."""

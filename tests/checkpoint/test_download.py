@@ -1,0 +1,101 @@
+"""Downloads from a real server on this machine."""
+
+import hashlib
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from maskrcnn_benchmark.checkpoint.download import cache_folder, cache_url, cached_path
+from maskrcnn_benchmark.errors import CheckpointError
+
+CONTENT = b"weights" * 1000
+HASH = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Handler(BaseHTTPRequestHandler):
+    requests: list[str] = []  # noqa: RUF012
+
+    def do_GET(self):
+        self.requests.append(self.path)
+        if self.path.endswith("missing.pth"):
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(CONTENT)))
+        self.end_headers()
+        self.wfile.write(CONTENT[:100] if "broken" in self.path else CONTENT)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def server():
+    Handler.requests.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_file_is_downloaded_once(server, tmp_path):
+    url = f"{server}/a/R-50.pth?version=2"
+    for _ in range(2):
+        path = cache_url(url, tmp_path / "cache")
+        assert path == str(tmp_path / "cache" / "R-50.pth")
+        assert Path(path).read_bytes() == CONTENT
+    assert len(Handler.requests) == 1
+
+
+def test_the_hash_in_a_name_is_checked(server, tmp_path):
+    assert cache_url(f"{server}/resnet50-{HASH[:8]}.pth", tmp_path)
+    with pytest.raises(CheckpointError, match=f"SHA-256 .* is {HASH}, its name promises 00000000"):
+        cache_url(f"{server}/resnet50-00000000.pth", tmp_path)
+    assert len(list(tmp_path.iterdir())) == 1
+    # Fewer than six digits are a name, not a hash.
+    assert cache_url(f"{server}/model-abc.pth", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("missing.pth", "404"), ("broken.pth", "broke after 100 of 7000|Incomplete")],
+)
+def test_a_failure_names_url_and_place_and_leaves_nothing(server, tmp_path, name, reason):
+    with pytest.raises(CheckpointError, match=reason) as error:
+        cache_url(f"{server}/{name}", tmp_path)
+    assert f"{server}/{name}" in str(error.value)
+    assert f"put it at {tmp_path / name}" in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_network_a_cached_file_is_enough(tmp_path):
+    url = "http://127.0.0.1:9/folder/weights.pth"
+    with pytest.raises(CheckpointError, match=r"Without a network connection.*weights\.pth"):
+        cache_url(url, tmp_path)
+    (tmp_path / "weights.pth").write_bytes(b"x")
+    assert cache_url(url, tmp_path) == str(tmp_path / "weights.pth")
+
+
+def test_where_the_cache_is(monkeypatch, tmp_path):
+    monkeypatch.delenv("TORCH_MODEL_ZOO", raising=False)
+    monkeypatch.delenv("TORCH_HOME", raising=False)
+    assert cache_folder() == Path("~/.torch/models").expanduser()
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "models"
+    monkeypatch.setenv("TORCH_MODEL_ZOO", str(tmp_path / "zoo"))
+    assert cache_folder() == tmp_path / "zoo"
+
+
+def test_names_in_the_cache(tmp_path):
+    base = "https://host/detectron/36494496/12_2017_baselines"
+    assert cached_path(f"{base}/R-50.pkl", tmp_path).name == "R-50.pkl"
+    assert (
+        cached_path(f"{base}/model_final.pkl", tmp_path).name
+        == "_detectron_36494496_12_2017_baselines_model_final.pkl"
+    )
+    with pytest.raises(CheckpointError, match="names no file"):
+        cached_path("https://host/folder/", tmp_path)

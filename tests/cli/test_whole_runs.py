@@ -1,0 +1,90 @@
+"""The verbs one after the other, on a network that is as small as it can be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from maskrcnn_benchmark.cli import app
+
+TINY = [
+    *("--config-file", "quickstart/mask_rcnn_toy"),
+    *("MODEL.DEVICE", "cpu", "DATALOADER.NUM_WORKERS", "0"),
+    *("INPUT.MIN_SIZE_TRAIN", "(48,)", "INPUT.MIN_SIZE_TEST", "48"),
+    *("SOLVER.IMS_PER_BATCH", "2", "TEST.IMS_PER_BATCH", "1", "SOLVER.WARMUP_ITERS", "1"),
+]
+
+
+def run(*words: str | Path) -> Result:
+    result = CliRunner().invoke(app, [*map(str, words)])
+    if not isinstance(result.exception, SystemExit | None):
+        raise result.exception
+    return result
+
+
+@pytest.fixture(scope="module")
+def trained(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two iterations, moved after training."""
+    folder = tmp_path_factory.mktemp("runs") / "squares"
+    result = run("train", "--data", squares, "-o", folder, *TINY, "SOLVER.MAX_ITER", "2")
+    assert result.exit_code == 0
+    return folder.rename(folder.with_name("moved"))
+
+
+def test_train_leaves_a_run(trained: Path) -> None:
+    assert {"model_final.pth", "last_checkpoint", "config.yml", "train.log"} <= {
+        path.name for path in trained.iterdir()
+    }
+    assert json.loads((trained / "labels.json").read_text()) == {"7": "square", "9": "disc"}
+    results = json.loads((trained / "inference/squares_val/coco_results.json").read_text())
+    assert set(results["results"]) == {"bbox", "segm"}
+
+
+def test_test_takes_the_folder_of_a_run(trained: Path) -> None:
+    result = run("test", trained)
+    assert result.exit_code == 0
+    assert "Task: segm" in result.output
+
+
+@pytest.mark.parametrize(("expected", "code"), [(0.9, 1), (0.0, 0)])
+def test_expected_results_are_a_gate(trained: Path, expected: float, code: int) -> None:
+    rows = f"[['bbox', 'AP', [{expected}, 0.1]]]"
+    result = run("test", trained, "TEST.EXPECTED_RESULTS", rows)
+    assert result.exit_code == code
+    assert ("not reached on squares_val" in result.stderr) == bool(code)
+
+
+def test_predict_writes_pictures_and_json(trained: Path, squares: Path, tmp_path: Path) -> None:
+    output = tmp_path / "found"
+    result = run("predict", trained, squares / "val", "-o", output, "--threshold", "0")
+    assert result.exit_code == 0
+    assert [path.name for path in output.glob("*.jpg")] == ["val0.jpg"]
+    content = json.loads((output / "predictions.json").read_text())
+    assert [each["name"] for each in content["categories"]] == ["square", "disc"]
+    assert content["annotations"]
+
+
+def test_predict_fails_when_nothing_could_be_read(trained: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no picture")
+    result = run("predict", trained, broken, "-o", tmp_path / "found")
+    assert result.exit_code == 1
+    assert "1 files could not be read" in result.stderr
+
+
+def test_training_without_test_annotations_says_so(squares: Path, tmp_path: Path) -> None:
+    files = ["--train-json", squares / "train.json", "--train-images", squares / "train"]
+    result = run("train", *files, "-o", tmp_path, *TINY, "SOLVER.MAX_ITER", "1")
+    assert result.exit_code == 0
+    assert "No validation annotations" in result.output
+    assert not (tmp_path / "inference").exists()
+
+
+def test_wrong_class_count_names_both_numbers(squares: Path, tmp_path: Path) -> None:
+    words = ["MODEL.ROI_BOX_HEAD.NUM_CLASSES", "2", "SOLVER.MAX_ITER", "1"]
+    result = run("train", "--data", squares, "-o", tmp_path, *TINY, *words)
+    assert result.exit_code == 2
+    assert "NUM_CLASSES must be at least 3 (background included), got 2" in result.stderr

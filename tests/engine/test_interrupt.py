@@ -1,0 +1,51 @@
+import os
+import signal
+import threading
+
+import pytest
+
+from maskrcnn_benchmark.engine.interrupt import Interrupt
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_is_a_wish_and_the_second_one_stops(number):
+    before = signal.getsignal(number)
+    with Interrupt() as interrupt:
+        assert not interrupt.requested
+        os.kill(os.getpid(), number)
+        assert interrupt.requested
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+    assert signal.getsignal(number) is before
+
+
+def test_handlers_come_back_after_an_error():
+    before = signal.getsignal(signal.SIGINT)
+
+    def fail():
+        with Interrupt():
+            raise ValueError("inside")
+
+    with pytest.raises(ValueError, match="inside"):
+        fail()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_forked_workers_are_not_concerned():
+    with Interrupt() as interrupt:
+        interrupt._owner = os.getpid() + 1  # What a forked child sees.
+        os.kill(os.getpid(), signal.SIGINT)
+        assert not interrupt.requested
+
+
+def test_in_other_threads_it_does_nothing():
+    before, found = signal.getsignal(signal.SIGINT), []
+
+    def work():
+        with Interrupt() as interrupt:
+            found.append((signal.getsignal(signal.SIGINT), interrupt.requested))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [(before, False)]

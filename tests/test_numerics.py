@@ -1,0 +1,36 @@
+"""Profiles of numbers: what the Detectron one says, and what an unknown name gets."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from maskrcnn_benchmark.errors import ConfigError
+from maskrcnn_benchmark.numerics import DETECTRON, PROFILES, get_numerics
+
+
+def test_the_detectron_profile() -> None:
+    assert dataclasses.asdict(get_numerics("detectron")) == {
+        "name": "detectron",
+        "box_offset": 1.0,
+        "round_anchors": True,
+        "roi_align_aligned": False,
+        "nms_inclusive": True,
+        "mask_padding": 1,
+        "channel_order": "BGR",
+    }
+
+
+def test_profiles_know_their_names() -> None:
+    assert {name: profile.name for name, profile in PROFILES.items()} == {n: n for n in PROFILES}
+
+
+def test_a_profile_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        DETECTRON.box_offset = 0.0  # type: ignore[misc]
+
+
+def test_an_unknown_profile_lists_those_there_are() -> None:
+    with pytest.raises(ConfigError, match=r"MODEL\.NUMERICS.*detectron.*'detectron3'"):
+        get_numerics("detectron3")
