@@ -76,7 +76,7 @@ def build_model(cfg: Config) -> GeneralizedRCNN:
         size_divisible=max(cfg.DATALOADER.SIZE_DIVISIBILITY, 32 if _has_fpn(cfg) else 0),
     )
     # The convolutions of a CPU, and of a GPU's tensor cores, work on channels that lie side by side.
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return model.to(memory_format=torch.channels_last)
 
 
 def build_backbone(cfg: Config) -> Backbone:

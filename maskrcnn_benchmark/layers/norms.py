@@ -93,4 +93,4 @@ def conv_norm(conv: nn.Conv2d, norm: nn.Module, x: Tensor) -> Tensor:
         return result
     scale, shift = norm.scale_and_shift()
     weight = conv.weight * scale[:, None, None, None]
-    return F.conv2d(x, weight, shift, conv.stride, conv.padding, conv.dilation, conv.groups)  # type: ignore[arg-type]
+    return F.conv2d(x, weight, shift, conv.stride, conv.padding, conv.dilation, conv.groups)

@@ -22,11 +22,11 @@ class Rows(NamedTuple):
     only those that are real, since there padding would cost time.
 
     Attributes:
-        index: (R,) int64 into the flattened batch, or None for all B * K.
+        chosen: (R,) int64 into the flattened batch, or None for all B * K.
         valid: (R,) bool, which of them are real.
     """
 
-    index: Tensor | None
+    chosen: Tensor | None
     valid: Tensor
 
     @classmethod
@@ -41,20 +41,21 @@ class Rows(NamedTuple):
     def take(self, values: Tensor) -> Tensor:
         """(B, K, ...) -> (R, ...)."""
         flat = values.flatten(0, 1)
-        return flat if self.index is None else flat[self.index]
+        return flat if self.chosen is None else flat.index_select(0, self.chosen)
 
     def put(self, values: Tensor, shape: Sequence[int]) -> Tensor:
         """(R, ...) -> (B, K, ...) with zeros in the other rows."""
-        if self.index is None:
-            return values.unflatten(0, tuple(shape))
-        flat = values.new_zeros((math.prod(shape), *values.shape[1:]))
-        return flat.index_copy(0, self.index, values).unflatten(0, tuple(shape))
+        flat = values
+        if self.chosen is not None:
+            flat = values.new_zeros((math.prod(shape), *values.shape[1:]))
+            flat = flat.index_copy(0, self.chosen, values)
+        return flat.view(*shape, *values.shape[1:])
 
     def positions(self, shape: Sequence[int]) -> Tensor:
         """Which row holds each slot of the padded batch, (B, K); 0 where none does."""
-        if self.index is None:
+        if self.chosen is None:
             return torch.arange(self.valid.numel(), device=self.valid.device).view(tuple(shape))
-        return self.put(torch.arange(self.index.numel(), device=self.index.device), shape)
+        return self.put(torch.arange(self.chosen.numel(), device=self.chosen.device), shape)
 
 
 class Pooler(nn.Module):

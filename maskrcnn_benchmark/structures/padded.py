@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from maskrcnn_benchmark.errors import ShapeError
 from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.structures.polygons import PolygonList
 from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
 from maskrcnn_benchmark.structures.sizes import HeightWidth
 
@@ -170,7 +171,7 @@ def proposals_to_boxlists(
 
 
 def _moved(packed: _Packed, device: torch.device | str, non_blocking: bool) -> _Packed:
-    values = {}
+    values: dict[str, Any] = {}
     for field in fields(packed):
         value = getattr(packed, field.name)
         values[field.name] = value if value is None else value.to(device, non_blocking=non_blocking)
@@ -210,7 +211,7 @@ def _pack_masks(targets: Sequence[BoxList], count: int) -> PackedMasks:
         masks = target.get_field("masks") if len(target) else None
         for row in range(count):
             if isinstance(masks, SegmentationMask) and row < len(target):
-                if masks.mode == "poly":
+                if isinstance(masks.instances, PolygonList):
                     for part in masks.instances.polygons[row].polygons:
                         points.append(part.reshape(-1, 2).float())
                         part_starts.append(part_starts[-1] + len(points[-1]))

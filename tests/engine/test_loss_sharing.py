@@ -3,10 +3,10 @@ import math
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from maskrcnn_benchmark.engine.loss_sharing import check_losses, share_losses
 from maskrcnn_benchmark.errors import TrainingError
+from tests.engine.processes import run_ranks
 
 
 def test_one_process_gets_its_own_numbers_in_their_order():
@@ -38,10 +38,9 @@ def test_a_loss_that_is_not_finite_names_iteration_losses_and_images(bad):
     assert "SOLVER.BASE_LR" in text
 
 
-def _share(rank, folder):
-    dist.init_process_group(
-        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2
-    )
+def _share(folder):
+    dist.init_process_group("gloo")
+    rank = dist.get_rank()
     good = {"a": torch.tensor(1.0 + rank), "b": torch.tensor(0.0)}
     result = {"good": share_losses(good, stop=rank == 1)}
     bad = {"a": torch.tensor(1.0), "b": torch.tensor(math.nan if rank else 2.0)}
@@ -54,9 +53,8 @@ def _share(rank, folder):
     dist.destroy_process_group()
 
 
-@pytest.mark.timeout(120)
 def test_two_processes_agree_on_everything(tmp_path):
-    mp.start_processes(_share, args=(str(tmp_path),), nprocs=2, start_method="spawn")
+    assert run_ranks(_share, tmp_path, folder=tmp_path) == [0, 0]
     first, second = (torch.load(tmp_path / f"{rank}.pth") for rank in range(2))
     assert first == second
     assert first["good"] == ({"a": 1.5, "b": 0.0}, True)

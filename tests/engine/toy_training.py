@@ -5,7 +5,6 @@ python -m tests.engine.toy_training FOLDER [--max-iter N] [--workers N] [--kill-
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import signal
@@ -113,50 +112,51 @@ def run(parts, *, max_iteration, model=None, start_iteration=0, loader=None, **s
     )
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("folder")
-    parser.add_argument("--max-iter", type=int, default=16)
-    parser.add_argument("--workers", type=int, default=0)
-    parser.add_argument("--kill-at", type=int, default=0)
-    parser.add_argument("--signal", default="SIGKILL")
-    parser.add_argument("--rank", type=int, help="which process the signal or error is for")
-    parser.add_argument("--error-at", type=int, default=0)
-    parser.add_argument("--nan-at", type=int, default=0)
-    arguments = parser.parse_args()
+def train(
+    folder,
+    *,
+    max_iteration=16,
+    workers=0,
+    kill_at=0,
+    kill_with=signal.SIGKILL,
+    error_at=0,
+    nan_at=0,
+    only_rank=None,
+):
+    """Do a whole run in `folder`, as a program would: resume, train, exit with 130 after Ctrl-C.
+
+    At iteration `kill_at`, `error_at` or `nan_at` something happens in the process `only_rank`, or
+    in all of them.
+    """
     with process_group(torch.device("cpu")) as place:
-        setup_logger("maskrcnn_benchmark", None, place.rank)
-        parts = make_parts(arguments.folder)
+        setup_logger("maskrcnn_benchmark", folder, place.rank)
+        parts = make_parts(folder)
         start = parts.load().get("iteration", 0)
-        model = parts.model
 
         def before(number):
-            if arguments.rank not in (None, place.rank):
+            if only_rank not in (None, place.rank):
                 return
-            if start + number == arguments.kill_at:
-                os.kill(os.getpid(), getattr(signal, arguments.signal))
-            if start + number == arguments.error_at:
+            if start + number == kill_at:
+                os.kill(os.getpid(), kill_with)
+            if start + number == error_at:
                 raise ValueError("a made-up error")
-            if start + number == arguments.nan_at:
-                model.head.weight.data.fill_(float("nan"))
+            if start + number == nan_at:
+                parts.model.head.bias.data.fill_(float("nan"))
 
-        model.before = before
+        parts.model.before = before
+        loader = make_loader(
+            max_iteration, start, rank=place.rank, world_size=place.world_size, workers=workers
+        )
         writers = []
         if place.rank == 0:
-            writers.append(JsonLinesWriter(arguments.folder, start_iteration=start))
+            writers.append(JsonLinesWriter(folder, start_iteration=start))
         try:
             run(
                 parts,
-                model=distribute(model, place),
-                max_iteration=arguments.max_iter,
+                model=distribute(parts.model, place),
+                max_iteration=max_iteration,
                 start_iteration=start,
-                loader=make_loader(
-                    arguments.max_iter,
-                    start,
-                    rank=place.rank,
-                    world_size=place.world_size,
-                    workers=arguments.workers,
-                ),
+                loader=loader,
                 writers=writers,
             )
         except KeyboardInterrupt:
@@ -164,7 +164,3 @@ def main():
         finally:
             for writer in writers:
                 writer.close()
-
-
-if __name__ == "__main__":
-    main()

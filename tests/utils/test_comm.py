@@ -1,11 +1,10 @@
 """Alone, and between two real processes (gloo)."""
 
-import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from maskrcnn_benchmark.utils import comm
+from tests.engine.processes import run_ranks
 
 
 def test_a_single_process_is_the_first_of_one():
@@ -16,10 +15,9 @@ def test_a_single_process_is_the_first_of_one():
     assert comm.reduce_dict(losses) == losses
 
 
-def _talk(rank, folder):
-    dist.init_process_group(
-        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2
-    )
+def _talk(folder):
+    dist.init_process_group("gloo")
+    rank = dist.get_rank()
     comm.synchronize()
     values = {"b": torch.tensor(1.0 + rank), "a": torch.tensor(float(rank), requires_grad=True)}
     result = {
@@ -34,9 +32,8 @@ def _talk(rank, folder):
     dist.destroy_process_group()
 
 
-@pytest.mark.timeout(120)
 def test_two_processes_share(tmp_path):
-    mp.start_processes(_talk, args=(str(tmp_path),), nprocs=2, start_method="spawn")
+    assert run_ranks(_talk, tmp_path, folder=tmp_path) == [0, 0]
     first, second = (torch.load(tmp_path / f"{rank}.pth") for rank in range(2))
     assert first["place"] == (2, 0, True)
     assert second["place"] == (2, 1, False)

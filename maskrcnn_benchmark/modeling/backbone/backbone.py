@@ -40,5 +40,5 @@ class Backbone(nn.Sequential):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B, 3, H, W) -> maps (B, out_channels, H / stride, W / stride), finest first."""
-        features: list[Tensor] = super().forward(images)
+        features: list[Tensor] = super().forward(images)  # type: ignore[no-untyped-call]
         return features

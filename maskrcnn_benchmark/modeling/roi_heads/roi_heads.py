@@ -48,11 +48,10 @@ class ROIHeads(nn.Module):
             proposals: regions.
             image_sizes: (B, 2) height and width without padding.
         """
-        detections = self.box(features, proposals, image_sizes)
+        detections: PaddedDetections = self.box(features, proposals, image_sizes)
         if self.mask is None:
             return detections
-        masks = self.mask(features, detections)
-        return detections._replace(masks=masks)
+        return detections._replace(masks=self.mask(features, detections))
 
     def forward_training(
         self, features: Sequence[Tensor], proposals: Proposals, targets: PaddedTargets

@@ -74,9 +74,7 @@ class RPN(nn.Module):
         train_limits: ProposalLimits = ProposalLimits(
             pre_nms=2000, post_nms=2000, total=2000, per_batch=True
         ),
-        test_limits: ProposalLimits = ProposalLimits(
-            pre_nms=1000, post_nms=1000, total=1000
-        ),
+        test_limits: ProposalLimits = ProposalLimits(pre_nms=1000, post_nms=1000, total=1000),
         nms_threshold: float = 0.7,
         nms_inclusive: bool = True,
         min_size: float = 0.0,

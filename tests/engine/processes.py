@@ -1,0 +1,94 @@
+"""Real processes that start at once: forked from a server that has imported torch already."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(
+    ["torch", "torch.distributed", "maskrcnn_benchmark.engine.trainer", __name__]
+)
+TIMEOUT_S = 120
+
+
+def run_in_process(target: Callable[..., Any], *arguments: Any, log: Path | None = None) -> int:
+    """Call `target(*arguments)` in a process of its own.
+
+    Args:
+        target: a function of an importable module.
+        arguments: can be pickled.
+        log: where the traceback of an error goes.
+
+    Returns:
+        The exit code: 0, 1 after an error, -9 after SIGKILL.
+    """
+    return _wait(_start(target, arguments, log, {}))
+
+
+def run_ranks(target: Callable[..., Any], *arguments: Any, folder: Path) -> list[int]:
+    """Call `target(*arguments)` in two processes that find each other as torchrun's would.
+
+    Args:
+        target: a function of an importable module.
+        arguments: can be pickled.
+        folder: where tracebacks go, `error0.txt` and `error1.txt`.
+
+    Returns:
+        The exit code of each rank.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    processes = []
+    for rank in range(2):
+        variables = {
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "WORLD_SIZE": "2",
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+        }
+        processes.append(_start(target, arguments, folder / f"error{rank}.txt", variables))
+    return [_wait(process) for process in processes]
+
+
+def _start(
+    target: Callable[..., Any],
+    arguments: Sequence[Any],
+    log: Path | None,
+    variables: dict[str, str],
+) -> Any:
+    process = _context.Process(target=_call, args=(target, arguments, log, variables))
+    process.start()
+    return process
+
+
+def _wait(process: Any) -> int:
+    process.join(TIMEOUT_S)
+    if process.exitcode is None:
+        process.kill()
+        raise TimeoutError(f"{process} did not end within {TIMEOUT_S} seconds")
+    return process.exitcode
+
+
+def _call(
+    target: Callable[..., Any],
+    arguments: Sequence[Any],
+    log: Path | None,
+    variables: dict[str, str],
+) -> None:
+    warnings.simplefilter("error")
+    os.environ.update(variables)
+    try:
+        target(*arguments)
+    except Exception:
+        if log is not None:
+            log.write_text(traceback.format_exc())
+        raise
