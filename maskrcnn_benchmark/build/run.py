@@ -130,8 +130,8 @@ def _start(cfg: Config, *, log_folder: str | None, local_rank: int | None) -> It
         stack.enter_context(run_log(log_folder, rank=place.rank))
         if remark:
             logger.warning(remark)
-        what = "GPUs" if place.device.type == "cuda" else f"processes on {place.device}"
-        logger.info("Using %d %s", place.world_size, what)
+        where = "GPUs" if place.device.type == "cuda" else f"{place.device.type} processes"
+        logger.info("Using %d %s", place.world_size, where)
         seed_everything(cfg.SEED)
         yield place
 
@@ -284,8 +284,9 @@ def class_names_of(dataset: Any) -> list[str] | None:
 def describe_image(dataset: Any, index: int) -> str:
     """Name the image at an index of a data set, as well as the data set can."""
     info = dataset.get_img_info(index) if hasattr(dataset, "get_img_info") else {}
-    named = [f"{key} {info[key]}" for key in ("id", "file_name") if key in info]
-    return " ".join(named) or f"number {index}"
+    if "id" not in info:
+        return str(info.get("file_name", f"number {index}"))
+    return f"{info['file_name']} (id {info['id']})" if "file_name" in info else f"id {info['id']}"
 
 
 def _share_statistics(model: nn.Module) -> None:

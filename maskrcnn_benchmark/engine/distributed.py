@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import inspect
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -130,9 +133,12 @@ def distribute(model: nn.Module, place: Place) -> nn.Module:
     """Wrap a model so that gradients are averaged over all processes; with one, return it as it is."""
     if place.world_size == 1:
         return model
-    return DistributedDataParallel(
-        model,
-        device_ids=[place.device.index] if place.device.type == "cuda" else None,
-        # Frozen statistics do not change, trained ones are each process's own (or SyncBN's).
-        broadcast_buffers=False,
-    )
+    # 1x1 kernels in channels-last order have two equivalent strides; torch remarks on it once.
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
+    # Frozen statistics do not change, trained ones are each process's own (or SyncBN's).
+    known = inspect.signature(DistributedDataParallel).parameters
+    no_sync = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    settings: dict[str, Any] = {no_sync: False}
+    if place.device.type == "cuda":
+        settings["device_ids"] = [place.device.index]
+    return DistributedDataParallel(model, **settings)

@@ -69,13 +69,12 @@ def _pyramid_roi_align_backward(
     for level, (feature, scale) in enumerate(zip(like, scales, strict=True)):
         rows = (levels == level).nonzero().squeeze(1)
         if not rows.numel():
-            result.append(torch.zeros_like(feature, memory_format=torch.contiguous_format))
+            result.append(torch.zeros_like(feature, memory_format=torch.channels_last))
             continue
-        result.append(
-            _align_backward(
-                grad[rows], feature.shape, rois[rows], scale, output_size, sampling_ratio, aligned
-            )
+        gradient = _align_backward(
+            grad[rows], feature.shape, rois[rows], scale, output_size, sampling_ratio, aligned
         )
+        result.append(gradient.contiguous(memory_format=torch.channels_last))
     return result
 
 
@@ -90,8 +89,7 @@ def _(
     sampling_ratio: int,
     aligned: bool,
 ) -> list[Tensor]:
-    # Contiguous like torchvision's result, whatever the order of the feature's channels in memory.
-    return [torch.empty_like(feature, memory_format=torch.contiguous_format) for feature in like]
+    return [torch.empty_like(feature, memory_format=torch.channels_last) for feature in like]
 
 
 def _setup_context(ctx: torch.autograd.function.FunctionCtx, inputs: tuple, output: Tensor) -> None:  # type: ignore[type-arg]

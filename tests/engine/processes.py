@@ -13,7 +13,12 @@ from typing import Any
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
-    ["torch", "torch.distributed", "maskrcnn_benchmark.engine.trainer", __name__]
+    [
+        "torch._dynamo",
+        "torch.distributed",
+        "maskrcnn_benchmark.data.loader",
+        "maskrcnn_benchmark.build.run",
+    ]
 )
 TIMEOUT_S = 120
 
@@ -85,6 +90,10 @@ def _call(
     variables: dict[str, str],
 ) -> None:
     warnings.simplefilter("error")
+    # As in pyproject.toml: pycocotools 2.0.11 with numpy 2.
+    warnings.filterwarnings("ignore", message="__array__ implementation doesn't accept a copy")
+    # The children of these processes (loader workers) are forked, as in an ordinary program.
+    multiprocessing.set_start_method("fork", force=True)
     os.environ.update(variables)
     try:
         target(*arguments)

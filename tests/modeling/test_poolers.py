@@ -23,7 +23,7 @@ def test_all_rows_where_all_are_real_or_shapes_are_fixed() -> None:
     full = torch.ones(2, 3, dtype=torch.bool)
     values = torch.arange(6.0).view(2, 3)
     for rows in (Rows.of(full), Rows(None, VALID.flatten())):
-        assert rows.index is None
+        assert rows.chosen is None
         assert torch.equal(rows.put(rows.take(values), (2, 3)), values)
 
 
@@ -56,7 +56,7 @@ def test_each_box_is_pooled_from_its_level() -> None:
     )
     levels = [[0, 1, 1], [3, 0, 0]]
     rows = Rows.of(torch.ones(2, 3, dtype=torch.bool))
-    got = pooler(features, boxes, rows).view(2, 3, 3, 4, 4)
+    got = pooler(features, boxes, rows).unflatten(0, (2, 3))
     for image in range(2):
         for number in range(3):
             level = levels[image][number]
@@ -72,8 +72,8 @@ def test_rows_that_are_not_real_are_zero_and_cost_nothing_else() -> None:
     boxes[..., 2:] += 40
     padded = pooler(features, boxes, Rows(None, VALID.flatten()))
     compact = pooler(features, boxes, Rows.of(VALID))
-    assert not padded.view(2, 3, -1)[~VALID].any()
-    torch.testing.assert_close(padded.view(2, 3, 3, 4, 4)[VALID], compact)
+    assert not padded.unflatten(0, (2, 3))[~VALID].any()
+    torch.testing.assert_close(padded.unflatten(0, (2, 3))[VALID], compact)
 
 
 def test_boxes_get_no_gradient() -> None:

@@ -1,0 +1,99 @@
+"""Anchors against the old project's check values."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from maskrcnn_benchmark.errors import ConfigError
+from maskrcnn_benchmark.modeling.rpn.anchor_generator import AnchorGenerator, make_cell_anchors
+
+# stride -> anchors of size 8 * stride for ratios 1/2, 1, 2.
+CHECK_VALUES = {
+    4: [(-22, -10, 25, 13), (-14, -14, 17, 17), (-10, -22, 13, 25)],
+    8: [(-40, -20, 47, 27), (-28, -28, 35, 35), (-20, -44, 27, 51)],
+    16: [(-84, -40, 99, 55), (-56, -56, 71, 71), (-36, -80, 51, 95)],
+    32: [(-164, -72, 195, 103), (-112, -112, 143, 143), (-76, -168, 107, 199)],
+    64: [(-332, -152, 395, 215), (-224, -224, 287, 287), (-148, -328, 211, 391)],
+}
+
+
+@pytest.mark.parametrize("stride", CHECK_VALUES)
+def test_check_values(stride: int) -> None:
+    got = make_cell_anchors(stride=stride, sizes=(8 * stride,), aspect_ratios=(0.5, 1.0, 2.0))
+    assert got.dtype == torch.float32
+    assert [tuple(anchor) for anchor in got.tolist()] == CHECK_VALUES[stride]
+
+
+def test_ratios_are_outer_and_sizes_inner() -> None:
+    sizes = (32, 64, 128, 256, 512)
+    got = make_cell_anchors(stride=16, sizes=sizes, aspect_ratios=(0.5, 1.0, 2.0))
+    assert got.shape == (15, 4)
+    extent = got[:, 2:] - got[:, :2] + 1
+    # The window 16 x 16 becomes 23 x 12, 16 x 16, 11 x 22, and then size / 16 times that.
+    expected = [[w * s / 16, h * s / 16] for w, h in ((23, 12), (16, 16), (11, 22)) for s in sizes]
+    torch.testing.assert_close(extent, torch.tensor(expected))
+    centers = (got[:, 2:] + got[:, :2]) / 2
+    torch.testing.assert_close(centers, torch.full((15, 2), 7.5))
+
+
+def test_without_rounding_the_area_is_exact() -> None:
+    got = make_cell_anchors(
+        stride=16, sizes=(64,), aspect_ratios=(0.5, 1.0, 2.0), round_base=False
+    )
+    width, height = (got[:, 2:] - got[:, :2] + 1).unbind(1)
+    torch.testing.assert_close(width * height, torch.full((3,), 64.0**2))
+    torch.testing.assert_close(height / width, torch.tensor([0.5, 1.0, 2.0]))
+
+
+def test_the_grid_runs_over_rows_columns_anchors() -> None:
+    generator = AnchorGenerator(sizes=(16, 32), strides=(8, 16), aspect_ratios=(0.5, 1.0))
+    assert generator.num_anchors_per_cell == [2, 2]
+    features = [torch.zeros(2, 3, 5, 7), torch.zeros(2, 3, 3, 4)]
+    anchors = generator(features)
+    assert [tuple(a.shape) for a in anchors] == [(70, 4), (24, 4)]
+    for level, (stride, width) in enumerate(((8, 7), (16, 4))):
+        cell = generator.cell_anchors[level]
+        for y, x, number in ((0, 0, 0), (2, 3, 1), (1, 0, 0)):
+            shift = torch.tensor([x, y, x, y]) * stride
+            got = anchors[level][(y * width + x) * 2 + number]
+            assert torch.equal(got, cell[number] + shift)
+
+
+def test_cell_anchors_travel_in_checkpoints() -> None:
+    generator = AnchorGenerator()
+    state = generator.state_dict()
+    assert list(state) == [f"cell_anchors.{level}" for level in range(5)]
+    assert not list(generator.parameters())
+    # A checkpoint decides on the anchors.
+    state["cell_anchors.0"] = state["cell_anchors.0"] + 1
+    generator.load_state_dict(state)
+    assert generator([torch.zeros(1, 1, 1, 1)])[0][0].tolist() == [-21.0, -9.0, 26.0, 14.0]
+
+
+def test_sizes_of_one_level_and_of_several() -> None:
+    one = AnchorGenerator(sizes=(32, 64, 128, 256, 512), strides=(16,))
+    assert one.num_anchors_per_cell == [15]
+    several = AnchorGenerator(sizes=((32, 40), (64, 80)), strides=(8, 16))
+    assert several.num_anchors_per_cell == [6, 6]
+    with pytest.raises(ConfigError, match=r"2 strides \(8, 16\), got 3.*ANCHOR_SIZES"):
+        AnchorGenerator(sizes=(32, 64, 128), strides=(8, 16))
+
+
+def test_anchors_that_leave_the_image_are_invisible() -> None:
+    anchors = torch.tensor(
+        [
+            [0.0, 0.0, 19.0, 9.0],  # fills the first image
+            [-1.0, 0.0, 5.0, 5.0],
+            [0.0, 0.0, 20.0, 9.0],
+            [0.0, 0.0, 19.0, 10.0],
+        ]
+    )
+    sizes = torch.tensor([[10.0, 20.0], [30.0, 40.0]])
+    strict = AnchorGenerator().is_visible(anchors, sizes)
+    assert strict.tolist() == [[True, False, False, False], [True, False, True, True]]
+    lenient = AnchorGenerator(straddle_threshold=1).is_visible(anchors, sizes)
+    assert lenient.all()
+    none = AnchorGenerator(straddle_threshold=-1).is_visible(anchors * 100, sizes)
+    assert none.shape == (2, 4)
+    assert none.all()
