@@ -29,10 +29,12 @@ test: $(STAMP) ## Run the tests
 	$(PY) -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 check: $(STAMP) ## Lint, format, import direction, types: what CI runs
-	$(PY) -m ruff check .
-	$(PY) -m ruff format --check .
-	$(PY) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
-	$(PY) -m mypy
+	@failed=0; run() { echo "$$*"; "$$@" || failed=1; }; \
+	run $(PY) -m ruff check .; \
+	run $(PY) -m ruff format --check .; \
+	run $(PY) -c 'from importlinter.cli import lint_imports_command as main; main()' --no-logo --no-cache; \
+	run $(PY) -m mypy; \
+	exit $$failed
 
 format: $(STAMP) ## Put the code into the project's format
 	$(PY) -m ruff check --fix .

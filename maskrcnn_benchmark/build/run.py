@@ -20,7 +20,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.amp import GradScaler
-from torch.optim import SGD
+from torch.optim import Optimizer
 
 from maskrcnn_benchmark import __version__
 from maskrcnn_benchmark.build.checkpointer import find_in_model_catalog
@@ -166,7 +166,7 @@ class _Parts:
     """What moves in a training run."""
 
     model: nn.Module
-    optimizer: SGD
+    optimizer: Optimizer
     scheduler: WarmupSchedule
     scaler: GradScaler | None
     checkpointer: Checkpointer

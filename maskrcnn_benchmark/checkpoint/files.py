@@ -10,7 +10,7 @@ import os
 import pickle
 import warnings
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import torch
 
@@ -152,7 +152,7 @@ def write_checkpoint(path: str | os.PathLike[str], data: dict[str, Any]) -> None
     try:
         with atomic_write(path, "wb") as file:
             watched = _Watched(file)
-            torch.save(data, watched)
+            torch.save(data, cast("IO[bytes]", watched))
     except (OSError, RuntimeError) as error:
         cause = watched.failure if watched is not None and watched.failure else error
         if not isinstance(cause, OSError):

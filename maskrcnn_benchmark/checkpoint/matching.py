@@ -54,7 +54,8 @@ def match_keys(model_keys: Iterable[str], loaded_keys: Iterable[str]) -> dict[st
 def match_weights(model_state: StateDict, loaded: StateDict) -> WeightMatch:
     """Compare names and shapes; nothing is changed."""
     found = match_keys(model_state, loaded)
-    pairs, mismatched = {}, {}
+    pairs: dict[str, str] = {}
+    mismatched: dict[str, str] = {}
     for key, loaded_key in found.items():
         fits = model_state[key].shape == loaded[loaded_key].shape
         (pairs if fits else mismatched)[key] = loaded_key

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -118,7 +119,8 @@ def train(
             "or --train-json FILE with --train-images FOLDER."
         )
     cfg = make_config(config_file or DEFAULT_CONFIG, direct=direct, pairs=pairs)
-    if direct is not None and direct.val is None and not skip_test:
+    is_first = os.environ.get("RANK", "0") == "0"
+    if direct is not None and direct.val is None and not skip_test and is_first:
         typer.echo("No validation annotations were found: the final model is not tested.")
 
     from maskrcnn_benchmark.build.run import train as run_train

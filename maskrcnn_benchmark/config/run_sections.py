@@ -140,6 +140,10 @@ class Solver(Section):
     BIAS_LR_FACTOR: NonNegativeNumber = Field(
         default=2, description="Learning rate of biases / learning rate of weights."
     )
+    OPTIMIZER: Literal["SGD", "AdamW"] = Field(
+        default="SGD",
+        description="SGD with momentum as in Detectron, or AdamW (short runs from scratch).",
+    )
     MOMENTUM: float = Field(default=0.9, ge=0, lt=1, description="Momentum of SGD.")
     WEIGHT_DECAY: NonNegative = Field(default=0.0005, description="Weight decay (L2) of weights.")
     WEIGHT_DECAY_BIAS: NonNegativeNumber = Field(

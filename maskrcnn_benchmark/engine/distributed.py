@@ -104,7 +104,7 @@ def process_group(device: torch.device, *, local_rank: int | None = None) -> Ite
 def _own_device(device: torch.device, local_rank: int) -> torch.device:
     if device.type != "cuda":
         return device
-    if device.index is None:
+    if str(device) == "cuda" or wanted_world_size() > 1:
         number = torch.cuda.device_count()
         if local_rank >= number:
             raise ConfigError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 from collections.abc import Mapping
@@ -81,12 +82,12 @@ class TensorBoardWriter:
             MissingExtraError: if tensorboard is not installed.
         """
         try:
-            from torch.utils.tensorboard import SummaryWriter
+            tensorboard = importlib.import_module("torch.utils.tensorboard")
         except ImportError as error:
             raise MissingExtraError(
                 "tensorboard", extra="tensorboard", purpose="LOG.TENSORBOARD on"
             ) from error
-        self._writer: Any = SummaryWriter(  # type: ignore[no-untyped-call]
+        self._writer = tensorboard.SummaryWriter(
             os.path.join(folder, "tensorboard"),
             purge_step=start_iteration + 1 if start_iteration else None,
         )

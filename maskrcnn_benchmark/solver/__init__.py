@@ -9,31 +9,33 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from maskrcnn_benchmark.solver.adamw import make_adamw
 from maskrcnn_benchmark.solver.lr_scheduler import WarmupCosineLR, WarmupMultiStepLR, WarmupSchedule
 from maskrcnn_benchmark.solver.sgd import make_sgd
 
 if TYPE_CHECKING:
     from torch import nn
-    from torch.optim import SGD
+    from torch.optim import Optimizer
 
 __all__ = [
     "WarmupCosineLR",
     "WarmupMultiStepLR",
     "WarmupSchedule",
+    "make_adamw",
     "make_lr_scheduler",
     "make_optimizer",
     "make_sgd",
 ]
 
 
-def make_optimizer(cfg: Any, model: nn.Module) -> SGD:
+def make_optimizer(cfg: Any, model: nn.Module) -> Optimizer:
     """Return the optimizer that a configuration describes."""
     build = importlib.import_module("maskrcnn_benchmark.build.solver")
-    optimizer: SGD = build.build_optimizer(cfg, model)
+    optimizer: Optimizer = build.build_optimizer(cfg, model)
     return optimizer
 
 
-def make_lr_scheduler(cfg: Any, optimizer: SGD) -> WarmupSchedule:
+def make_lr_scheduler(cfg: Any, optimizer: Optimizer) -> WarmupSchedule:
     """Return the learning rate schedule that a configuration describes."""
     build = importlib.import_module("maskrcnn_benchmark.build.solver")
     scheduler: WarmupSchedule = build.build_lr_scheduler(cfg, optimizer)

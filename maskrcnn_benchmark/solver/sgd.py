@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from torch import nn
 from torch.optim import SGD
 
+from maskrcnn_benchmark.solver.parameter_groups import parameter_groups
+
 
 def make_sgd(
     named_parameters: Iterable[tuple[str, nn.Parameter]],
@@ -17,37 +19,21 @@ def make_sgd(
     weight_decay: float = 0.0005,
     weight_decay_bias: float = 0.0,
 ) -> SGD:
-    """Return SGD with one group per trainable parameter, in the order given.
-
-    Every group carries its parameter's `name`, so that a resumed run can tell whether the saved
-    momentum belongs to it.
+    """Return SGD with one group per trainable parameter; arguments as in `parameter_groups`.
 
     Args:
-        named_parameters: as `model.named_parameters()` gives them; frozen ones are left out.
-        base_lr: learning rate of weights. Norm scales are weights too.
-        bias_lr_factor: what it is multiplied by for parameters with "bias" in their name.
-        momentum: of all of them.
+        named_parameters: as `model.named_parameters()` gives them.
+        base_lr: learning rate of weights.
+        bias_lr_factor: for biases.
+        momentum: of all parameters.
         weight_decay: of weights.
         weight_decay_bias: of biases.
-
-    Raises:
-        ValueError: if no parameter is trainable.
     """
-    groups = []
-    for name, parameter in named_parameters:
-        if not parameter.requires_grad:
-            continue
-        is_bias = "bias" in name
-        groups.append(
-            {
-                "params": [parameter],
-                "lr": base_lr * bias_lr_factor if is_bias else base_lr,
-                "weight_decay": weight_decay_bias if is_bias else weight_decay,
-                "name": name,
-            }
-        )
-    if not groups:
-        raise ValueError(
-            "the model has no parameter with requires_grad, so nothing to optimize"
-        )
+    groups = parameter_groups(
+        named_parameters,
+        base_lr=base_lr,
+        bias_lr_factor=bias_lr_factor,
+        weight_decay=weight_decay,
+        weight_decay_bias=weight_decay_bias,
+    )
     return SGD(groups, lr=base_lr, momentum=momentum)

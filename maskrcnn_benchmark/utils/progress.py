@@ -36,7 +36,7 @@ def is_watched() -> bool:
 class ProgressBar:
     """Counts finished steps, silently; `progress_bar` makes one."""
 
-    def advance(self, steps: float = 1) -> None:
+    def advance(self, steps: int = 1) -> None:
         """Count `steps` more as done."""
 
     def describe(self, description: str) -> None:
@@ -49,7 +49,7 @@ class _DrawnBar(ProgressBar):
         self._task = task
         self._drawn_at = 0.0
 
-    def advance(self, steps: float = 1) -> None:
+    def advance(self, steps: int = 1) -> None:
         self._progress.advance(self._task, steps)
         self._draw()
 
@@ -66,7 +66,7 @@ class _DrawnBar(ProgressBar):
 
 @contextmanager
 def progress_bar(
-    description: str, *, total: float | None, completed: float = 0, unit: str = ""
+    description: str, *, total: int | None, completed: int = 0, unit: str = ""
 ) -> Iterator[ProgressBar]:
     """Show a bar while the block runs; log lines and prints inside the block appear above it.
 

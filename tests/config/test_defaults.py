@@ -24,6 +24,7 @@ NEW_KEYS = {
     "MODEL.RESNETS.NORM": "",
     "DATASETS.CUSTOM": {},
     "DATALOADER.ON_ERROR": "stop",
+    "SOLVER.OPTIMIZER": "SGD",
     "SOLVER.LR_SCHEDULE": "multistep",
     "SOLVER.CLIP_GRAD_NORM": 0.0,
     "SOLVER.LOG_PERIOD": 20,

@@ -21,23 +21,26 @@ from maskrcnn_benchmark.data.toy.pixel_masks import Coverage, Mask, coverage_of
 from maskrcnn_benchmark.data.toy.textures import (
     Pixels,
     draw_colour,
+    draw_muted_colour,
     paint_background,
     paint_fill,
 )
 
 CLASS_NAMES = tuple(OUTLINES)
 
-_SHORT_SIDE = (128, 161)  # pixels, from and below
+_SHORT_SIDE = (112, 129)  # pixels, from and below
 _MAX_ASPECT = 1.35
 _EMPTY_SHARE = 0.05
 _CROWD_SHARE = 0.10
-_MAX_OBJECTS = 7
+_MAX_OBJECTS = 6
 # Share of the objects and radii in pixels: small ones, middling ones, large ones. A tiny ring or paw
 # would be a few pixels without a shape, so these begin larger.
-_RADII = ((0.15, (5.0, 9.0)), (0.60, (12.0, 27.0)), (0.25, (27.0, 46.0)))
-_MIN_RADIUS = {"ring": 9.0, "paw": 13.0}
+_RADII = ((0.08, (5.0, 9.0)), (0.62, (13.0, 26.0)), (0.30, (26.0, 42.0)))
+_MIN_RADIUS = {"ring": 9.0, "paw": 12.0}
+# Each class has its colour, as fruits do; the hues of neighbours run into each other, shapes decide then.
+_HUES = {"box": 0.60, "star": 0.14, "ring": 0.0, "blob": 0.36, "paw": 0.82}
 _MIN_INSIDE = 0.6  # of an object, inside the picture
-_MIN_VISIBLE = 0.4  # of what is inside the picture, not hidden
+_MIN_VISIBLE = 0.5  # of what is inside the picture, not hidden
 _MIN_PIXELS = 30
 _TRIES = 12
 
@@ -102,7 +105,7 @@ def _scribble(rng: np.random.Generator, canvas: Pixels) -> None:
         thickness = int(rng.integers(1, 4))
         ImageDraw.Draw(stroke).line([(x, y) for x, y in ends], fill=255, width=thickness)
         soft = np.asarray(stroke.filter(ImageFilter.GaussianBlur(1)), dtype=np.float32)
-        _blend(canvas, draw_colour(rng), soft / np.float32(255), opacity=rng.uniform(0.2, 0.6))
+        _blend(canvas, draw_muted_colour(rng), soft / np.float32(255), opacity=rng.uniform(0.2, 0.6))
 
 
 def _blend(canvas: Pixels, colour: Pixels, alpha: Coverage, *, opacity: float = 1.0) -> None:
@@ -135,7 +138,7 @@ def _add_object(rng: np.random.Generator, canvas: Pixels, objects: list[ToyObjec
         coverage = coverage_of(outline, width=width, height=height)
         mask = coverage >= 0.5
         if mask.sum() >= _MIN_PIXELS and _leaves_visible(mask, objects):
-            _paint(rng, canvas, coverage)
+            _paint(rng, canvas, coverage, hue=_HUES[name])
             for other in objects:
                 other.visible &= ~mask
             objects.append(
@@ -175,13 +178,15 @@ def _window_of(coverage: Coverage, *, margin: int) -> tuple[slice, slice]:
     )
 
 
-def _paint(rng: np.random.Generator, canvas: Pixels, coverage: Coverage) -> None:
+def _paint(
+    rng: np.random.Generator, canvas: Pixels, coverage: Coverage, *, hue: float
+) -> None:
     """Lay a soft shadow and the object itself on the canvas."""
     window = _window_of(coverage, margin=6)
     patch, alpha = canvas[window], coverage[window]
     beneath = np.average(patch.reshape(-1, 3), axis=0, weights=alpha.reshape(-1))
     _blend(patch, np.zeros(3, dtype=np.float32), _shadow_of(alpha), opacity=rng.uniform(0.1, 0.4))
-    colour = draw_colour(rng, unlike=beneath.astype(np.float32))
+    colour = draw_colour(rng, hue=hue, unlike=beneath.astype(np.float32))
     fill = paint_fill(rng, colour=colour, height=patch.shape[0], width=patch.shape[1])
     _blend(patch, fill, alpha)
 
@@ -206,7 +211,7 @@ def _add_crowd(rng: np.random.Generator, canvas: Pixels, objects: list[ToyObject
             centre=(float(x), float(y)), radius=rng.uniform(2.2, 4.5), angle=0.0
         )
         coverage = coverage_of(speck, width=width, height=height)
-        _paint(rng, canvas, coverage)
+        _paint(rng, canvas, coverage, hue=_HUES["blob"])
         region |= coverage >= 0.5
     objects.append(
         ToyObject(

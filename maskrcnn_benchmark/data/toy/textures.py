@@ -17,16 +17,24 @@ Pixels = npt.NDArray[np.float32]  # (H, W, 3) colours, or (H, W) one number a pi
 # Distance in RGB that an object's colour keeps from what it is painted upon. An object may still be
 # hard to tell from a neighbour, or from one patch of the background.
 _MIN_CONTRAST = 75.0
+_HUE_SPREAD = 0.045  # of the objects of a class: neighbouring classes just overlap
 
 
-def draw_colour(rng: np.random.Generator, *, unlike: Pixels | None = None) -> Pixels:
-    """Draw a colour (3,), if asked one that is visibly unlike another colour (3,)."""
+def draw_colour(rng: np.random.Generator, *, hue: float, unlike: Pixels) -> Pixels:
+    """Draw a vivid colour (3,) near a hue (0 to 1), visibly unlike another colour (3,) if it can be."""
     for _ in range(50):
-        hue, saturation, value = rng.uniform(0, 1), rng.uniform(0.15, 0.95), rng.uniform(0.25, 1.0)
-        colour = np.array(colorsys.hsv_to_rgb(hue, saturation, value), dtype=np.float32) * 255
-        if unlike is None or float(np.linalg.norm(colour - unlike)) >= _MIN_CONTRAST:
-            return colour
-    return np.float32(255) - colour
+        turned = (hue + rng.normal(0, _HUE_SPREAD)) % 1.0
+        hsv = turned, rng.uniform(0.55, 1.0), rng.uniform(0.45, 1.0)
+        colour = np.array(colorsys.hsv_to_rgb(*hsv), dtype=np.float32) * 255
+        if float(np.linalg.norm(colour - unlike)) >= _MIN_CONTRAST:
+            break
+    return colour
+
+
+def draw_muted_colour(rng: np.random.Generator) -> Pixels:
+    """Draw a colour (3,) of stone, wood or cloth."""
+    hsv = rng.uniform(0, 1), rng.uniform(0.0, 0.3), rng.uniform(0.3, 0.95)
+    return np.array(colorsys.hsv_to_rgb(*hsv), dtype=np.float32) * 255
 
 
 def smooth_noise(rng: np.random.Generator, *, height: int, width: int, cell: float) -> Pixels:
@@ -84,8 +92,8 @@ def _draw_pattern(
 
 def paint_background(rng: np.random.Generator, *, height: int, width: int) -> Pixels:
     """A background (H, W, 3): two colours running into each other, bumps, a pattern."""
-    first = draw_colour(rng)
-    second = 0.55 * first + 0.45 * draw_colour(rng)
+    first = draw_muted_colour(rng)
+    second = 0.55 * first + 0.45 * draw_muted_colour(rng)
     blend = smooth_noise(rng, height=height, width=width, cell=rng.uniform(40, 110)) * 0.35 + 0.5
     slope = _ramp(height=height, width=width, angle=rng.uniform(0, 2 * math.pi))
     blend = np.clip(blend + slope * (rng.uniform(0, 0.6) / max(height, width)), 0, 1)[..., None]

@@ -25,7 +25,7 @@ from maskrcnn_benchmark.utils.atomic import atomic_write
 from maskrcnn_benchmark.utils.progress import progress_bar
 
 # Raise it when the same seed gives other pictures: sets drawn by an older version are drawn again.
-_DRAWING_VERSION = 1
+_DRAWING_VERSION = 2
 _JPEG_QUALITY = 95
 _SPLITS = ("train", "val")
 

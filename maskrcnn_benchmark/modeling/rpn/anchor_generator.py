@@ -136,7 +136,7 @@ class AnchorGenerator(nn.Module):
         """
         if self.straddle_threshold < 0:
             return torch.ones(
-                len(image_sizes), len(anchors), dtype=torch.bool, device=anchors.device
+                image_sizes.shape[0], anchors.shape[0], dtype=torch.bool, device=anchors.device
             )
         margin = self.straddle_threshold
         height, width = image_sizes[:, :1], image_sizes[:, 1:]

@@ -66,7 +66,7 @@ class BoxPostProcessor:
         )
         boxes = decode_boxes(
             deltas, proposals, weights=self.delta_weights, offset=self.box_offset
-        ).reshape(len(logits), -1, 4)
+        ).reshape(logits.shape[0], -1, 4)
         boxes = clip_boxes(boxes, image_sizes, offset=self.box_offset)
         labels = torch.arange(1, classes, device=logits.device).repeat(count).expand_as(scores)
         candidates = (scores > self.score_threshold) & valid.repeat_interleave(classes - 1, dim=1)

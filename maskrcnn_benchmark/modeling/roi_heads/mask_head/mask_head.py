@@ -163,7 +163,7 @@ class MaskHead(nn.Module):
                 f"{self.resolution}. Set MODEL.ROI_MASK_HEAD.RESOLUTION to {logits.shape[-1]}."
             )
         # Instance numbers count over the whole batch.
-        first = torch.arange(len(regions.valid), device=x.device) * targets.valid.shape[1]
+        first = torch.arange(regions.valid.shape[0], device=x.device) * targets.valid.shape[1]
         packed = targets.masks
         wanted = rasterize_in_boxes(
             packed.points,

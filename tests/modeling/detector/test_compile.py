@@ -1,0 +1,76 @@
+"""The padded core as one graph: compiled without a break it gives the numbers of eager mode.
+
+With the backend that runs the traced graph as it is: generating and compiling C++ takes minutes for a whole detector,
+and is torch's own affair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from maskrcnn_benchmark.structures.padded import PaddedDetections, PaddedTargets, Proposals
+from tests.thin_models import Kind, make_images, make_target, thin_detector
+
+SIZES = torch.tensor([[90.0, 120.0], [96.0, 128.0]])
+
+
+@pytest.fixture(autouse=True)
+def _fresh_compiler() -> Iterator[None]:
+    torch.compiler.reset()
+    yield
+    torch.compiler.reset()
+
+
+def make_batch() -> torch.Tensor:
+    images = torch.stack(make_images((96, 128), (96, 128)))
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def assert_same(got: PaddedDetections | Proposals, expected: PaddedDetections | Proposals) -> None:
+    assert expected.valid.any()
+    assert torch.equal(got.valid, expected.valid)
+    for name, value in expected._asdict().items():
+        torch.testing.assert_close(
+            getattr(got, name)[got.valid], value[expected.valid], rtol=1e-4, atol=1e-4
+        )
+
+
+@pytest.mark.parametrize("kind", ["FPN", "C4"])
+def test_detecting_is_one_graph(kind: Kind) -> None:
+    model, images = thin_detector(kind=kind), make_batch()
+    with torch.no_grad():
+        expected = model.detect(images, SIZES)
+        compiled = torch.compile(model.detect, fullgraph=True, backend="aot_eager")
+        got = compiled(images, SIZES)
+    assert isinstance(expected, PaddedDetections)
+    assert expected.masks is not None
+    assert expected.valid.sum() > 20
+    assert_same(got, expected)
+
+
+def test_proposing_is_one_graph() -> None:
+    model, images = thin_detector(with_heads=False), make_batch()
+    with torch.no_grad():
+        expected = model.detect(images, SIZES)
+        compiled = torch.compile(model.detect, fullgraph=True, backend="aot_eager")
+        assert_same(compiled(images, SIZES), expected)
+
+
+def test_training_is_one_graph() -> None:
+    model, images = thin_detector().train(), make_batch()
+    targets = PaddedTargets.from_boxlists(
+        [make_target(90, 120, count=3), make_target(96, 128, count=0)], with_masks=True
+    )
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    results = []
+    compiled = torch.compile(model.compute_losses, fullgraph=True, backend="aot_eager")
+    for compute in (model.compute_losses, compiled):
+        losses = compute(images, SIZES, targets)
+        results.append((losses, torch.autograd.grad(sum(losses.values()), parameters)))
+    (expected, expected_gradients), (got, gradients) = results
+    assert list(got) == list(expected)
+    torch.testing.assert_close(got, expected)
+    torch.testing.assert_close(gradients, expected_gradients, rtol=1e-3, atol=1e-5)
