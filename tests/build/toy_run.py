@@ -14,17 +14,23 @@ from maskrcnn_benchmark.engine.training_step import TrainingStep
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
-# On top of the quickstart's config: thinner, and few proposals.
+# On top of e2e_mask_rcnn_R_50_FPN_1x.yaml: a thin ResNet-18, small pictures, few proposals.
 THIN = {
     "MODEL.DEVICE": "cpu",
+    "MODEL.WEIGHT": "",
+    "MODEL.BACKBONE.CONV_BODY": "R-18-FPN",
+    "MODEL.BACKBONE.FREEZE_CONV_BODY_AT": 0,
+    "MODEL.RESNETS.NORM": "BN",
     "MODEL.RESNETS.STEM_OUT_CHANNELS": 8,
     "MODEL.RESNETS.WIDTH_PER_GROUP": 8,
     "MODEL.RESNETS.RES2_OUT_CHANNELS": 8,
     "MODEL.RESNETS.BACKBONE_OUT_CHANNELS": 16,
+    "MODEL.RPN.ANCHOR_SIZES": (8, 16, 32, 48, 64),
     "MODEL.RPN.PRE_NMS_TOP_N_TRAIN": 60,
     "MODEL.RPN.PRE_NMS_TOP_N_TEST": 40,
-    "MODEL.RPN.FPN_POST_NMS_TOP_N_TRAIN": 30,
+    "MODEL.RPN.FPN_POST_NMS_TOP_N_TRAIN": 60,
     "MODEL.RPN.FPN_POST_NMS_TOP_N_TEST": 20,
+    "MODEL.RPN.BATCH_SIZE_PER_IMAGE": 64,
     "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": 16,
     "MODEL.ROI_HEADS.DETECTIONS_PER_IMG": 5,
     "MODEL.ROI_BOX_HEAD.MLP_HEAD_DIM": 32,
@@ -35,7 +41,8 @@ THIN = {
     "INPUT.MIN_SIZE_TEST": 64,
     "INPUT.MAX_SIZE_TEST": 96,
     "INPUT.BRIGHTNESS": 0.2,
-    "SOLVER.LR_SCHEDULE": "multistep",
+    "DATALOADER.NUM_WORKERS": 1,
+    "SOLVER.BASE_LR": 0.02,
     "SOLVER.STEPS": (10,),
     "SOLVER.WARMUP_ITERS": 5,
     "SOLVER.MAX_ITER": 14,
@@ -59,7 +66,7 @@ def make_config(folder: Path, **changes: Any) -> Config:
         for split, part in (("toy_train", toy.train), ("toy_val", toy.val))
     }
     cfg = get_defaults()
-    cfg.merge_from_file(REPOSITORY / "configs" / "quickstart" / "mask_rcnn_toy.yaml")
+    cfg.merge_from_file(REPOSITORY / "configs" / "e2e_mask_rcnn_R_50_FPN_1x.yaml")
     keys: dict[str, Any] = {
         **THIN,
         "DATASETS.CUSTOM": custom,

@@ -36,7 +36,7 @@ _MAX_OBJECTS = 6
 # Share of the objects and radii in pixels: small ones, middling ones, large ones. A tiny ring or paw
 # would be a few pixels without a shape, so these begin larger.
 _RADII = ((0.08, (5.0, 9.0)), (0.62, (13.0, 26.0)), (0.30, (26.0, 42.0)))
-_MIN_RADIUS = {"ring": 9.0, "paw": 12.0}
+_MIN_RADIUS = {"ring": 11.0, "paw": 16.0}
 # Each class has its colour, as fruits do; the hues of neighbours run into each other, shapes decide then.
 _HUES = {"box": 0.60, "star": 0.14, "ring": 0.0, "blob": 0.36, "paw": 0.82}
 _MIN_INSIDE = 0.6  # of an object, inside the picture
