@@ -10,8 +10,8 @@ from torch.optim import Optimizer
 
 from maskrcnn_benchmark.checkpoint.checkpointer import Checkpointer, Stateful
 from maskrcnn_benchmark.config import Config
-from maskrcnn_benchmark.errors import CheckpointError
-from maskrcnn_benchmark.utils.imports import import_file
+from maskrcnn_benchmark.config.catalog import find_weights
+from maskrcnn_benchmark.errors import ConfigError
 
 
 class DetectronCheckpointer(Checkpointer):
@@ -45,12 +45,12 @@ def find_in_model_catalog(cfg: Config, name: str) -> str:
     """Return the URL or path that the ModelCatalog in PATHS_CATALOG gives for a name.
 
     Raises:
-        CheckpointError: if it knows no such name.
+        ConfigError: if it knows no such name.
     """
-    catalog = import_file("user_paths_catalog", cfg.PATHS_CATALOG)
     try:
-        return str(catalog.ModelCatalog.get(name))
-    except (KeyError, RuntimeError) as error:
-        raise CheckpointError(
-            f"catalog://{name}: the ModelCatalog in {cfg.PATHS_CATALOG} has no such model ({error})"
+        return find_weights(cfg, name)
+    except (KeyError, RuntimeError) as error:  # From a catalog of the user's own.
+        raise ConfigError(
+            f"catalog://{name}: the ModelCatalog in {cfg.PATHS_CATALOG} has no such model ({error}); "
+            "add it there, or set MODEL.WEIGHT to a file"
         ) from error

@@ -120,6 +120,13 @@ def build_rpn(cfg: Config, *, in_channels: int, numerics: Numerics) -> RPN:
         raise ConfigError(
             f"MODEL.RPN.RPN_HEAD: expected 'SingleConvRPNHead', got {rpn.RPN_HEAD!r}."
         )
+    levels = 5 if _has_fpn(cfg) else 1
+    if len(rpn.ANCHOR_STRIDE) != levels:
+        raise ConfigError(
+            f"MODEL.RPN.ANCHOR_STRIDE: {cfg.MODEL.BACKBONE.CONV_BODY} gives {levels} maps, but there are "
+            f"{len(rpn.ANCHOR_STRIDE)} strides {rpn.ANCHOR_STRIDE}. Use "
+            f"{'(4, 8, 16, 32, 64)' if levels == 5 else '(16,)'}."
+        )
     anchors = AnchorGenerator(
         sizes=rpn.ANCHOR_SIZES,
         aspect_ratios=rpn.ASPECT_RATIOS,
@@ -127,13 +134,6 @@ def build_rpn(cfg: Config, *, in_channels: int, numerics: Numerics) -> RPN:
         straddle_threshold=rpn.STRADDLE_THRESH,
         round_base=numerics.round_anchors,
     )
-    levels = 5 if _has_fpn(cfg) else 1
-    if len(anchors.strides) != levels:
-        raise ConfigError(
-            f"MODEL.RPN.ANCHOR_STRIDE: {cfg.MODEL.BACKBONE.CONV_BODY} gives {levels} maps, but there are "
-            f"{len(anchors.strides)} strides {anchors.strides}. Use "
-            f"{'(4, 8, 16, 32, 64)' if levels == 5 else '(16,)'}."
-        )
     return RPN(
         anchor_generator=anchors,
         head=RPNHead(in_channels=in_channels, num_anchors=anchors.num_anchors_per_cell[0]),

@@ -111,10 +111,20 @@ def _refuse_foreign(path: Path) -> None:
     for start, what in _FOREIGN:
         if head.startswith(start):
             raise CheckpointError(f"{path} is not a checkpoint but {what}")
-    if path.suffix == ".pkl" and not head.startswith(_ZIP):
+    if not head.startswith(_ZIP):
+        refuse_pickle(str(path))
+
+
+def refuse_pickle(source: str) -> None:
+    """Stop at the name of a Detectron file, before anything is downloaded.
+
+    Raises:
+        CheckpointError: if `source`, a path or URL, ends in .pkl.
+    """
+    if source.endswith(".pkl"):
         raise CheckpointError(
-            f"{path} is a pickle file (Detectron's or detectron2's weights); this version reads "
-            ".pth and .safetensors only"
+            f"{source} is a pickle file (weights of Detectron or detectron2), which this version "
+            "does not read. Use a .pth or .safetensors file, or MODEL.WEIGHT '' to train from scratch"
         )
 
 

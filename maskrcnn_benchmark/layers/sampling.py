@@ -1,8 +1,8 @@
 """Random samples of positives and negatives whose draw is a function of a seed, not of the process.
 
 Every element gets a pseudo-random key that depends only on the image's seed, the purpose and the element's
-index; the sample is a top-k over the keys. So an image draws the same anchors on any device, in any batch, in any
-process.
+number; the sample is a top-k over the keys. So an image draws the same anchors on any device, in any process and, if
+the numbers do not depend on the padding, in any batch.
 
 B: images.    A: candidates of an image.    S: size of the sample.
 """
@@ -35,21 +35,26 @@ class Sample(NamedTuple):
     valid: Tensor
 
 
-def random_keys(seeds: Tensor, count: int, *, stream: int) -> Tensor:
-    """Keys (B, count) int64, uniform in [0, 2**32), from seeds (B,) int64.
+def random_keys(seeds: Tensor, numbers: Tensor, *, stream: int) -> Tensor:
+    """Keys (B, A) int64, uniform in [0, 2**32), from seeds (B,) and the elements' numbers (A,), both int64.
 
-    A 32-bit integer hash with full avalanche (two rounds of xor-shift and multiply) over the position, seeded by
+    A 32-bit integer hash with full avalanche (two rounds of xor-shift and multiply) over the number, seeded by
     the hash of the image's seed and the stream. Products stay below 2**63, so the arithmetic is exact on
     every backend.
     """
     low = _hash32((seeds & _MASK32) ^ (stream * 0x9E3779B1 & _MASK32))
     start = _hash32(low ^ ((seeds >> 32) & _MASK32))
-    position = torch.arange(count, device=seeds.device)
-    return _hash32(_hash32(position) ^ start[:, None])
+    return _hash32(_hash32(numbers & _MASK32) ^ start[:, None])
 
 
 def sample_labels(
-    labels: Tensor, seeds: Tensor, *, batch_size: int, positive_fraction: float, stream: int
+    labels: Tensor,
+    seeds: Tensor,
+    *,
+    batch_size: int,
+    positive_fraction: float,
+    stream: int,
+    numbers: Tensor | None = None,
 ) -> Sample:
     """Choose up to `batch_size` candidates per image, at most a fraction of them positive.
 
@@ -59,9 +64,12 @@ def sample_labels(
         batch_size: how many candidates are wanted; negatives fill what positives leave.
         positive_fraction: the largest share of positives.
         stream: purpose of the draw.
+        numbers: (A,) int64, below 2**32, what identifies each candidate; by default its index.
     """
     count = labels.shape[1]
-    keys = random_keys(seeds, count, stream=stream)
+    if numbers is None:
+        numbers = torch.arange(count, device=labels.device)
+    keys = random_keys(seeds, numbers, stream=stream)
     is_positive = labels >= 1
     wanted = min(int(batch_size * positive_fraction), count)
     chosen = torch.where(is_positive, keys, _UNWANTED).topk(wanted, dim=1)

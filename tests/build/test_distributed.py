@@ -10,6 +10,8 @@ from maskrcnn_benchmark.build.data import build_train_loader
 from maskrcnn_benchmark.build.model import build_model
 from maskrcnn_benchmark.checkpoint.files import read_checkpoint
 from maskrcnn_benchmark.engine.distributed import distribute, process_group
+from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
 from maskrcnn_benchmark.utils.comm import all_gather, is_main_process
 from tests.build.toy_run import make_config, train
 from tests.engine.processes import run_in_process, run_ranks
@@ -122,12 +124,31 @@ def test_the_mask_loss_differs_by_how_unevenly_the_positives_fall(seen):
     assert 0 < max(differences) < 0.5
 
 
+def test_every_weight_gets_a_gradient_even_from_images_without_objects(tmp_path):
+    """So DistributedDataParallel never waits for one that does not come."""
+    model = build_model(make_config(tmp_path)).train()
+    targets = []
+    for number in range(2):
+        target = BoxList(torch.zeros(0, 4), (64, 64))
+        target.add_field("labels", torch.zeros(0, dtype=torch.int64))
+        target.add_field("masks", SegmentationMask([], (64, 64)))
+        target.sample_seed = number
+        targets.append(target)
+    sum(model(torch.randn(2, 3, 64, 64), targets).values()).backward()
+    without = [
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad and parameter.grad is None
+    ]
+    assert without == []
+
+
 def test_two_processes_train_and_test_like_one(tmp_path):
     """The whole `train`, with weights that move: results stay close, files are written once."""
     folders = [tmp_path / name for name in ("one", "two")]
     for folder in folders:
         folder.mkdir()
-    changes = {**SETTINGS, "SOLVER__MAX_ITER": 4, "SOLVER__STEPS": (), "SOLVER__BASE_LR": 0.001}
+    changes = {**SETTINGS, "SOLVER__MAX_ITER": 4, "SOLVER__STEPS": (), "SOLVER__BASE_LR": 1e-4}
     train(folders[0], **changes)
     assert run_ranks(_train, folders[1], changes, folder=tmp_path) == [0, 0]
     one, two = (read_checkpoint(each / "run" / "model_final.pth") for each in folders)

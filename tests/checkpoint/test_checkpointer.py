@@ -259,3 +259,11 @@ def test_urls_come_from_the_cache(tmp_path, monkeypatch):
     torch.save({"model": first.model.state_dict()}, tmp_path / "weights.pth")
     second.load("http://127.0.0.1:9/somewhere/weights.pth")
     assert same(first.model, second.model)
+
+
+def test_detectron_files_are_refused_before_they_are_downloaded(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_MODEL_ZOO", str(tmp_path))
+    catalog = {"ImageNetPretrained/MSRA/R-50": "https://127.0.0.1:9/MSRA/R-50.pkl"}
+    parts = make("", find_in_catalog=catalog.__getitem__)
+    with pytest.raises(CheckpointError, match=r"R-50\.pkl is a pickle file .* MODEL\.WEIGHT ''"):
+        parts.load("catalog://ImageNetPretrained/MSRA/R-50")

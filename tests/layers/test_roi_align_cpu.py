@@ -12,7 +12,9 @@ from torchvision.ops import roi_align
 from maskrcnn_benchmark.layers.roi_align_cpu import roi_align_backward, roi_align_forward
 
 
-def compare(feature: Tensor, rois: Tensor, scale: float, size: int, samples: int, aligned: bool) -> None:
+def compare(
+    feature: Tensor, rois: Tensor, scale: float, size: int, samples: int, aligned: bool
+) -> None:
     feature = feature.requires_grad_()
     expected = roi_align(feature, rois, size, scale, samples, aligned)
     got = roi_align_forward(feature.detach(), rois, scale, size, samples, aligned)

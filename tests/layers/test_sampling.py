@@ -86,6 +86,19 @@ def test_an_image_draws_the_same_alone_and_anywhere_in_a_batch() -> None:
         assert chosen(alone) == chosen(together, image) == chosen(shuffled, place)
 
 
+def test_a_candidate_is_drawn_by_its_number_not_its_place() -> None:
+    labels = random_labels(1, 200)
+    numbers = torch.randint(0, 2**32, (200,))
+    options = {"batch_size": 30, "positive_fraction": 0.5, "stream": ANCHOR_STREAM}
+    sample = sample_labels(labels, SEEDS[:1], numbers=numbers, **options)  # type: ignore[arg-type]
+    # The same ones in another order, and others between them that cannot be chosen.
+    order = torch.randperm(200)
+    more = torch.cat((labels[:, order], torch.full((1, 50), -1)), dim=1)
+    other = torch.cat((numbers[order], torch.randint(0, 2**32, (50,))))
+    again = sample_labels(more, SEEDS[:1], numbers=other, **options)  # type: ignore[arg-type]
+    assert numbers[chosen(sample)].tolist() == other[chosen(again)].tolist()
+
+
 def test_the_draw_depends_on_seed_and_stream() -> None:
     labels = torch.zeros(1, 500, dtype=torch.int64)
     samples = [
@@ -109,7 +122,7 @@ def test_global_randomness_is_left_alone() -> None:
 
 
 def test_keys_are_spread_evenly() -> None:
-    keys = random_keys(torch.arange(64), 4096, stream=ANCHOR_STREAM)
+    keys = random_keys(torch.arange(64), torch.arange(4096), stream=ANCHOR_STREAM)
     assert keys.min() >= 0
     assert keys.max() < 2**32
     # 99 degrees of freedom: more than 149 has a chance of 1 in 1000.
@@ -120,12 +133,12 @@ def test_keys_are_spread_evenly() -> None:
 
 
 def test_neighbouring_seeds_and_positions_are_uncorrelated() -> None:
-    keys = random_keys(torch.arange(1000), 1000, stream=ROI_STREAM).double()
+    keys = random_keys(torch.arange(1000), torch.arange(1000), stream=ROI_STREAM).double()
     keys = (keys - keys.mean()) / keys.std()
     # The mean of a million products has a deviation of 0.001.
     assert (keys[1:] * keys[:-1]).mean().abs() < 0.004
     assert (keys[:, 1:] * keys[:, :-1]).mean().abs() < 0.004
-    assert len(random_keys(torch.tensor([5]), 1000, stream=1).unique()) > 990
+    assert len(random_keys(torch.tensor([5]), torch.arange(1000), stream=1).unique()) > 990
 
 
 @pytest.mark.parametrize("positive", [True, False])

@@ -14,6 +14,9 @@ from maskrcnn_benchmark.layers.matching import BETWEEN_THRESHOLDS, match_boxes
 from maskrcnn_benchmark.layers.sampling import ROI_STREAM, sample_labels
 from maskrcnn_benchmark.structures.padded import PaddedTargets, Proposals
 
+# Targets are numbered from here on, beyond any number of proposals.
+_FIRST_TARGET = 1 << 31
+
 
 class SampledRegions(NamedTuple):
     """Regions with what they should become, positives first.
@@ -92,6 +95,7 @@ class RegionSampler:
             batch_size=self.batch_size_per_image,
             positive_fraction=self.positive_fraction,
             stream=ROI_STREAM,
+            numbers=_numbers(proposals.valid.shape[1], targets.valid.shape[1], boxes.device),
         )
         chosen = own.gather(1, sample.indices)  # (B, S)
         return SampledRegions(
@@ -101,6 +105,12 @@ class RegionSampler:
             target_boxes=_rows(targets.boxes, chosen),
             valid=sample.valid,
         )
+
+
+def _numbers(proposals: int, targets: int, device: torch.device) -> Tensor:
+    """What identifies proposals and targets in the draw: the one do not depend on the number of the other."""
+    first = torch.arange(proposals, device=device)
+    return torch.cat((first, _FIRST_TARGET + torch.arange(targets, device=device)))
 
 
 def _rows(values: Tensor, index: Tensor) -> Tensor:

@@ -124,6 +124,24 @@ class AnchorGenerator(nn.Module):
         shift = corner.repeat(1, 1, 2)[:, :, None, :]  # (H, W, 1, 4)
         return (shift + cell).reshape(-1, 4)
 
+    def numbers(self, features: Sequence[Tensor]) -> Tensor:
+        """What identifies each anchor, (A,) int64: level, row, column, place in the cell.
+
+        Unlike an anchor's index, its number does not change when a batch is padded to another size.
+        """
+        device = features[0].device
+        parts = []
+        for level, (feature, count) in enumerate(
+            zip(features, self.num_anchors_per_cell, strict=True)
+        ):
+            height, width = feature.shape[-2:]
+            y = torch.arange(height, device=device)[:, None, None]
+            x = torch.arange(width, device=device)[None, :, None]
+            place = torch.arange(count, device=device)
+            # 3, 12, 12 and 5 bits; larger maps would only repeat numbers.
+            parts.append(((((level << 12) + y << 12) + x << 5) + place).flatten())
+        return torch.cat(parts)
+
     def is_visible(self, anchors: Tensor, image_sizes: Tensor) -> Tensor:
         """Which anchors lie inside the images, give or take the straddle threshold.
 

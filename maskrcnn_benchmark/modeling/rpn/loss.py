@@ -53,6 +53,8 @@ class RPNLoss:
         objectness: Tensor,
         deltas: Tensor,
         targets: PaddedTargets,
+        *,
+        numbers: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Losses `loss_objectness` and `loss_rpn_box_reg`.
 
@@ -62,6 +64,7 @@ class RPNLoss:
             objectness: (B, A) logits.
             deltas: (B, A, 4).
             targets: ground truth.
+            numbers: (A,), what identifies each anchor in the draw (`AnchorGenerator.numbers`).
         """
         matches = match_boxes(
             targets.boxes,
@@ -80,6 +83,7 @@ class RPNLoss:
             batch_size=self.batch_size_per_image,
             positive_fraction=self.positive_fraction,
             stream=ANCHOR_STREAM,
+            numbers=numbers,
         )  # (B, S)
         positive = valid & (labels.gather(1, index) >= 1)
         logits = objectness.gather(1, index)

@@ -139,6 +139,7 @@ class RPN(nn.Module):
             torch.cat(objectness, dim=1),
             torch.cat(deltas, dim=1),
             targets,
+            numbers=self.anchor_generator.numbers(features),
         )
         return proposals, losses
 

@@ -18,9 +18,7 @@ def test_names_channels_and_strides() -> None:
 
 @pytest.mark.parametrize("kind", ["FPN", "C4"])
 @pytest.mark.parametrize("size", [(128, 192), (65, 97)])
-def test_maps_have_the_declared_channels_and_strides(
-    kind: str, size: tuple[int, int]
-) -> None:
+def test_maps_have_the_declared_channels_and_strides(kind: str, size: tuple[int, int]) -> None:
     backbone = thin_backbone(kind)  # type: ignore[arg-type]
     maps = backbone(torch.randn(1, 3, *size))
     assert len(maps) == len(backbone.strides)

@@ -93,7 +93,9 @@ def test_frozen_norms_compute_what_norms_in_eval_mode_do() -> None:
     torch.testing.assert_close(frozen(images), trained(images))
 
 
-@pytest.mark.parametrize(("in_1x1", "expected"), [(True, [(2, 2), (1, 1)]), (False, [(1, 1), (2, 2)])])
+@pytest.mark.parametrize(
+    ("in_1x1", "expected"), [(True, [(2, 2), (1, 1)]), (False, [(1, 1), (2, 2)])]
+)
 def test_where_the_stride_is(in_1x1: bool, expected: list[tuple[int, int]]) -> None:
     body = ResNet(width=4, out_channels=8, stem_channels=4, stride_in_1x1=in_1x1)
     for stage in (2, 3, 4):

@@ -30,9 +30,7 @@ def detect(model: GeneralizedRCNN, images: object) -> list[BoxList]:
     return found
 
 
-def losses_of(
-    model: GeneralizedRCNN, images: object, targets: list[BoxList]
-) -> dict[str, Tensor]:
+def losses_of(model: GeneralizedRCNN, images: object, targets: list[BoxList]) -> dict[str, Tensor]:
     losses = model.train()(images, targets)
     assert isinstance(losses, dict)
     return losses

@@ -35,7 +35,11 @@ def rows(sampler: RegionSampler, image: int) -> list[tuple[list[float], int, lis
     """(box, label, box of its target) of every chosen region."""
     found = sampler(PROPOSALS, TARGETS)
     return [
-        (found.boxes[image, i].tolist(), int(found.labels[image, i]), found.target_boxes[image, i].tolist())
+        (
+            found.boxes[image, i].tolist(),
+            int(found.labels[image, i]),
+            found.target_boxes[image, i].tolist(),
+        )
         for i in found.valid[image].nonzero().squeeze(1).tolist()
     ]
 
@@ -55,7 +59,10 @@ def test_labels_and_targets() -> None:
     assert [bool(label) for _, label, _ in found] == [True] * 4 + [False] * 2
     # In the other image the small target is not there, and the padded one is nobody.
     found = rows(sampler, 1)
-    assert sorted(row for row in found if row[1]) == [(LARGE, 2, LARGE), (BOXES[2].tolist(), 2, LARGE)]
+    assert sorted(row for row in found if row[1]) == [
+        (LARGE, 2, LARGE),
+        (BOXES[2].tolist(), 2, LARGE),
+    ]
     assert len(found) == 5
 
 
@@ -88,7 +95,10 @@ def test_positives_alone() -> None:
 
 def test_an_image_without_targets_trains_on_background() -> None:
     nothing = PaddedTargets(
-        torch.zeros(2, 1, 4), torch.zeros(2, 1).long(), torch.zeros(2, 1).bool(), torch.tensor([5, 6])
+        torch.zeros(2, 1, 4),
+        torch.zeros(2, 1).long(),
+        torch.zeros(2, 1).bool(),
+        torch.tensor([5, 6]),
     )
     found = RegionSampler(batch_size_per_image=3)(PROPOSALS, nothing)
     assert found.valid.all()
@@ -117,3 +127,24 @@ def test_the_sample_of_an_image_does_not_depend_on_its_neighbours() -> None:
     )
     for name, field in together._asdict().items():
         assert torch.equal(field[order], getattr(fewer, name))
+
+
+def test_the_sample_does_not_depend_on_how_many_rows_are_padding() -> None:
+    boxes = torch.rand(1, 50, 2).repeat(1, 1, 2) * 80
+    boxes[..., 2:] += 15
+    proposals = Proposals(boxes, torch.rand(1, 50), torch.ones(1, 50, dtype=torch.bool))
+    targets = PaddedTargets(
+        boxes[:, :4] + 1, torch.ones(1, 4).long(), torch.ones(1, 4).bool(), torch.tensor([1])
+    )
+    sampler = RegionSampler(batch_size_per_image=16)
+    expected = sampler(proposals, targets)
+
+    def pad(field: Tensor) -> Tensor:
+        return torch.cat((field, torch.zeros_like(field[:, :2])), dim=1)
+
+    got = sampler(
+        Proposals(*(pad(field) for field in proposals)),
+        PaddedTargets(pad(targets.boxes), pad(targets.labels), pad(targets.valid), targets.seeds),
+    )
+    assert torch.equal(got.boxes, expected.boxes)
+    assert torch.equal(got.labels, expected.labels)

@@ -38,9 +38,7 @@ def test_ratios_are_outer_and_sizes_inner() -> None:
 
 
 def test_without_rounding_the_area_is_exact() -> None:
-    got = make_cell_anchors(
-        stride=16, sizes=(64,), aspect_ratios=(0.5, 1.0, 2.0), round_base=False
-    )
+    got = make_cell_anchors(stride=16, sizes=(64,), aspect_ratios=(0.5, 1.0, 2.0), round_base=False)
     width, height = (got[:, 2:] - got[:, :2] + 1).unbind(1)
     torch.testing.assert_close(width * height, torch.full((3,), 64.0**2))
     torch.testing.assert_close(height / width, torch.tensor([0.5, 1.0, 2.0]))
@@ -97,3 +95,18 @@ def test_anchors_that_leave_the_image_are_invisible() -> None:
     none = AnchorGenerator(straddle_threshold=-1).is_visible(anchors * 100, sizes)
     assert none.shape == (2, 4)
     assert none.all()
+
+
+def test_an_anchor_keeps_its_number_when_the_batch_is_padded() -> None:
+    generator = AnchorGenerator(sizes=(16, 32), strides=(8, 16))
+    small = [torch.zeros(1, 1, 6, 9), torch.zeros(1, 1, 3, 5)]
+    large = [torch.zeros(1, 1, 11, 10), torch.zeros(1, 1, 6, 5)]
+    boxes = {}
+    for features in (small, large):
+        numbers = generator.numbers(features).tolist()
+        anchors = torch.cat(generator(features)).tolist()
+        assert len(set(numbers)) == len(numbers) == len(anchors)
+        assert max(numbers) < 2**32
+        found = dict(zip(numbers, anchors, strict=True))
+        assert all(found[number] == box for number, box in boxes.items())
+        boxes = found

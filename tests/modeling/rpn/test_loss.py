@@ -23,7 +23,9 @@ ANCHORS = torch.tensor(
     ]
 )
 # Image 0 has two targets, image 1 one.
-BOXES = torch.tensor([[[0.0, 0.0, 9.0, 9.0], [22.0, 20.0, 41.0, 37.0]], [[60.0, 60.0, 69.0, 65.0], [0.0] * 4]])
+BOXES = torch.tensor(
+    [[[0.0, 0.0, 9.0, 9.0], [22.0, 20.0, 41.0, 37.0]], [[60.0, 60.0, 69.0, 65.0], [0.0] * 4]]
+)
 VALID = torch.tensor([[True, True], [True, False]])
 TARGETS = PaddedTargets(BOXES, torch.ones(2, 2, dtype=torch.int64), VALID, torch.tensor([5, 6]))
 # Of image 0 the last anchor is outside.
@@ -95,7 +97,10 @@ def test_only_the_sample_counts() -> None:
 
 def test_no_targets_at_all() -> None:
     nothing = PaddedTargets(
-        torch.zeros(2, 1, 4), torch.zeros(2, 1).long(), torch.zeros(2, 1).bool(), torch.tensor([5, 6])
+        torch.zeros(2, 1, 4),
+        torch.zeros(2, 1).long(),
+        torch.zeros(2, 1).bool(),
+        torch.tensor([5, 6]),
     )
     objectness = torch.zeros(2, 7, requires_grad=True)
     deltas = torch.randn(2, 7, 4, requires_grad=True)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from maskrcnn_benchmark.modeling.rpn import RPN, AnchorGenerator, RPNHead
+from maskrcnn_benchmark.modeling.rpn.loss import RPNLoss
 from maskrcnn_benchmark.modeling.rpn.rpn import ProposalLimits
 from maskrcnn_benchmark.structures.padded import PaddedTargets, Proposals
 
@@ -226,3 +227,31 @@ def test_proposals_train_nothing() -> None:
     assert without is None
     torch.testing.assert_close(same, losses)
     assert proposals.valid.any()
+
+
+def test_the_sampled_anchors_do_not_depend_on_the_padding() -> None:
+    rpn = make_rpn()
+    rpn.loss = RPNLoss(batch_size_per_image=24)
+    targets = PaddedTargets(
+        torch.tensor([[[5.0, 5.0, 30.0, 30.0], [40.0, 10.0, 60.0, 40.0]]]),
+        torch.ones(1, 2, dtype=torch.int64),
+        torch.ones(1, 2, dtype=torch.bool),
+        torch.tensor([11]),
+    )
+    chosen = []
+    for height, width in ((64, 96), (128, 160)):
+        features = [torch.zeros(1, 4, height // s, width // s) for s in (8, 16)]
+        anchors = torch.cat(rpn.anchor_generator(features))
+        objectness = torch.zeros(1, len(anchors), requires_grad=True)
+        losses = rpn.loss(
+            anchors,
+            rpn.anchor_generator.is_visible(anchors, torch.tensor([[60.0, 90.0]])),
+            objectness,
+            torch.zeros(1, len(anchors), 4),
+            targets,
+            numbers=rpn.anchor_generator.numbers(features),
+        )
+        (gradient,) = torch.autograd.grad(losses["loss_objectness"], objectness)
+        chosen.append(sorted(anchors[gradient[0] != 0].tolist()))
+    assert len(chosen[0]) == 24
+    assert chosen[0] == chosen[1]

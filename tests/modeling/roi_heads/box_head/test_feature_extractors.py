@@ -39,9 +39,7 @@ def test_group_norm_has_the_old_names() -> None:
         pooler=pooler, in_channels=5, hidden=8, norm="GN", norm_groups=4
     )
     assert list(extractor.state_dict()) == [
-        f"{layer}.{part}"
-        for layer in ("fc6", "fc7")
-        for part in ("0.weight", "1.weight", "1.bias")
+        f"{layer}.{part}" for layer in ("fc6", "fc7") for part in ("0.weight", "1.weight", "1.bias")
     ]
     got = extractor([torch.randn(1, 5, 24, 24)], BOXES, ROWS)
     assert got.shape == (2, 8)

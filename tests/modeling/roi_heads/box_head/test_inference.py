@@ -82,9 +82,7 @@ def test_detections_equal_the_plain_rule(agnostic: bool, most: int) -> None:
     assert got.boxes.shape == (2, most or 120, 4)
     assert got.masks is None
     for image in range(2):
-        expected = naive_detections(
-            image, inputs, agnostic=agnostic, most=most, threshold=0.05
-        )
+        expected = naive_detections(image, inputs, agnostic=agnostic, most=most, threshold=0.05)
         assert len(expected) > 6
         real = got.valid[image]
         assert real.sum() == len(expected)
