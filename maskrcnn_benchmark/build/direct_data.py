@@ -40,7 +40,7 @@ class DirectDataset:
     annotations: Path
     images: Path
     class_names: tuple[str, ...]
-    """One per category of the file, in the order of the category ids, without background."""
+    """One per category, in the order of the file, which is that of the labels; without background."""
     num_images: int
 
 
@@ -128,7 +128,7 @@ def _pair(train: DirectDataset, val: DirectDataset | None) -> DirectData:
         raise DatasetError(
             f"The categories of {val.annotations} differ from those of {train.annotations}: "
             f"{_listed(val.class_names)} against {_listed(train.class_names)}. "
-            "Both files must declare the same categories, with the same ids."
+            "Both files must declare the same categories, with the same ids, in the same order."
         )
     return DirectData(train=train, val=val)
 
@@ -205,7 +205,8 @@ def _load(path: Path) -> tuple[list[str], tuple[str, ...]]:
         )
     try:
         names = [str(image["file_name"]) for image in content["images"]]
-        categories = sorted((int(each["id"]), str(each["name"])) for each in content["categories"])
+        # In the order of the file, which is the order of the labels.
+        categories = [(int(each["id"]), str(each["name"])) for each in content["categories"]]
     except (KeyError, TypeError, ValueError) as error:
         raise DatasetError(
             f"Annotation file '{path}': every image needs a file_name, every category an id and a "

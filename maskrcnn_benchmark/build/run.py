@@ -45,6 +45,7 @@ from maskrcnn_benchmark.engine.metric_writers import MetricWriter, open_writers
 from maskrcnn_benchmark.engine.trainer import Periods, train_loop
 from maskrcnn_benchmark.engine.training_step import make_grad_scaler
 from maskrcnn_benchmark.errors import ConfigError
+from maskrcnn_benchmark.layers.norms import FrozenBatchNorm2d
 from maskrcnn_benchmark.solver.lr_scheduler import WarmupSchedule
 from maskrcnn_benchmark.utils.comm import get_world_size, is_main_process
 from maskrcnn_benchmark.utils.miscellaneous import mkdir, save_labels
@@ -206,6 +207,13 @@ def _restore(cfg: Config, checkpointer: Checkpointer, *, resume: bool) -> int:
         return int(data.get("iteration", 0))
     if not cfg.MODEL.WEIGHT:
         logger.info("No checkpoint found. Initializing model from scratch")
+        if any(isinstance(part, FrozenBatchNorm2d) for part in checkpointer.model.modules()):
+            logger.warning(
+                "The backbone's norms are frozen, which only makes sense with pretrained weights "
+                "(MODEL.WEIGHT): without, activations grow from block to block and training diverges. "
+                "From scratch, use MODEL.RESNETS.NORM GN (or BN, with several images per process) "
+                "and MODEL.BACKBONE.FREEZE_CONV_BODY_AT 0"
+            )
         return 0
     _, data = checkpointer.load_weights(cfg.MODEL.WEIGHT, allow_mismatch=True)
     if iteration := data.get("iteration"):

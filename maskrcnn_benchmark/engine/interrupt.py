@@ -6,12 +6,16 @@ import os
 import signal
 import sys
 import threading
+import time
 from types import FrameType, TracebackType
 from typing import Any
 
+# One Ctrl-C comes twice under torchrun: from the terminal, and passed on by the launcher.
+_ONE_WISH_S = 1.0
+
 
 class Interrupt:
-    """While active, the first SIGINT or SIGTERM only sets `requested`; the second one stops at once.
+    """While active, the first SIGINT or SIGTERM only sets `requested`; a later one stops at once.
 
     Loader workers that are forked meanwhile ignore the signal: they end with their parent.
     """
@@ -19,6 +23,7 @@ class Interrupt:
     def __init__(self) -> None:
         """Start without a request; `with` makes it listen."""
         self.requested = False
+        self._requested_at = 0.0
         self._owner = os.getpid()
         self._previous: dict[int, Any] = {}
 
@@ -46,10 +51,14 @@ class Interrupt:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._owner:
             return
+        now = time.monotonic()
         if self.requested:
+            if now - self._requested_at < _ONE_WISH_S:
+                return
             self._restore()
             raise KeyboardInterrupt
         self.requested = True
+        self._requested_at = now
         if os.environ.get("RANK", "0") == "0":
             # Not through the log: its lock may be held by the code this handler interrupts.
             name = signal.Signals(number).name

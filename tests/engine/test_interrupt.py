@@ -4,11 +4,13 @@ import threading
 
 import pytest
 
+from maskrcnn_benchmark.engine import interrupt as interrupt_module
 from maskrcnn_benchmark.engine.interrupt import Interrupt
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_is_a_wish_and_the_second_one_stops(number):
+def test_the_first_signal_is_a_wish_and_a_later_one_stops(number, monkeypatch):
+    monkeypatch.setattr(interrupt_module, "_ONE_WISH_S", 0)
     before = signal.getsignal(number)
     with Interrupt() as interrupt:
         assert not interrupt.requested
@@ -17,6 +19,13 @@ def test_the_first_signal_is_a_wish_and_the_second_one_stops(number):
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), number)
     assert signal.getsignal(number) is before
+
+
+def test_the_same_wish_passed_on_by_a_launcher_does_not_count_twice():
+    with Interrupt() as interrupt:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert interrupt.requested
 
 
 def test_handlers_come_back_after_an_error():

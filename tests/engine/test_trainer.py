@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from maskrcnn_benchmark.checkpoint.files import read_checkpoint
+from maskrcnn_benchmark.engine import interrupt
 from maskrcnn_benchmark.engine.metric_writers import JsonLinesWriter, read_metrics
 from maskrcnn_benchmark.engine.trainer import Periods, do_train, reduce_loss_dict
 from maskrcnn_benchmark.errors import TrainingError
@@ -176,7 +177,8 @@ def test_a_checkpoint_that_was_due_anyway_is_not_saved_twice(tmp_path, caplog):
     assert sum("Saving checkpoint" in text for text in caplog.messages) == 1
 
 
-def test_a_second_signal_stops_at_once(tmp_path):
+def test_a_second_signal_stops_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(interrupt, "_ONE_WISH_S", 0)
     parts = make_parts(tmp_path)
 
     def twice(number):

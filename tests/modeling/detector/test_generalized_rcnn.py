@@ -156,7 +156,9 @@ def test_losses_have_the_old_names_and_order(kind: Kind) -> None:
     assert frozen
     assert set(gradients) == {name for name, _ in model.named_parameters()} - frozen
     assert all(gradient.isfinite().all() for gradient in gradients.values())
-    assert all(gradient.any() for gradient in gradients.values())
+    # So small an image needs nothing of the coarsest level.
+    silent = {name for name, gradient in gradients.items() if not gradient.any()}
+    assert silent <= {"backbone.fpn.fpn_layer4.weight", "backbone.fpn.fpn_layer4.bias"}
 
 
 @pytest.mark.parametrize("kind", KINDS)

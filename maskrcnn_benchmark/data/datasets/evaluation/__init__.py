@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +18,8 @@ from maskrcnn_benchmark.results.detections import Detections
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.sizes import HeightWidth
 from maskrcnn_benchmark.utils.progress import track
+
+logger = logging.getLogger(__name__)
 
 __all__ = [
     "COCOResults",
@@ -86,9 +89,13 @@ def detections_of_dataset(
             f"got {len(predictions)}"
         )
     class_names = _class_names(dataset)
-    detections = []
+    detections, unknown = [], 0
     for index, prediction in enumerate(track(predictions, "collecting results")):
         info = dataset.get_img_info(index)
+        if prediction.has_field("labels"):
+            is_known = prediction.get_field("labels") < len(class_names)
+            unknown += int((~is_known).sum())
+            prediction = prediction[is_known]
         wanted = ["scores", "labels", "objectness", *(["mask"] if with_masks else [])]
         detections.append(
             Detections.from_boxlist(
@@ -97,6 +104,14 @@ def detections_of_dataset(
                 class_names=class_names,
                 image_id=dataset.id_to_img_map[index],
             )
+        )
+    if unknown:
+        logger.warning(
+            "%d detections have a label beyond the %d categories of the data set and were left out: "
+            "the model has more classes than the data (MODEL.ROI_BOX_HEAD.NUM_CLASSES %d would do)",
+            unknown,
+            len(class_names) - 1,
+            len(class_names),
         )
     return detections
 

@@ -3,10 +3,13 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from maskrcnn_benchmark.data.datasets.coco import COCODataset
-from maskrcnn_benchmark.data.datasets.evaluation import evaluate_detections
+from maskrcnn_benchmark.data.datasets.evaluation import detections_of_dataset, evaluate_detections
+from maskrcnn_benchmark.data.toy import write_toy_dataset
 from maskrcnn_benchmark.results.detections import Detections
+from maskrcnn_benchmark.structures.bounding_box import BoxList
 
 
 @pytest.mark.shared_data
@@ -30,3 +33,20 @@ def test_the_targets_of_real_images_score_1_against_themselves(shared: Path) -> 
     # Scoring has not touched the annotations.
     _, again, _ = dataset[0]
     assert len(again) == len(detections[0])
+
+
+def test_labels_that_the_data_does_not_have_are_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    toy = write_toy_dataset(tmp_path, num_train=1, num_val=2)
+    dataset = COCODataset(toy.val.json_path, toy.val.image_folder, False)
+    predictions = []
+    for index in range(2):
+        width, height = dataset[index][1].size
+        boxes = BoxList([[1, 1, 20, 20], [2, 2, 30, 30]], (width, height))
+        boxes.add_field("scores", torch.tensor([0.9, 0.8]))
+        boxes.add_field("labels", torch.tensor([1, 80]))
+        predictions.append(boxes)
+    found = detections_of_dataset(dataset, predictions)
+    assert [detections.labels.tolist() for detections in found] == [[1], [1]]
+    assert "2 detections have a label beyond the 5 categories" in caplog.text
