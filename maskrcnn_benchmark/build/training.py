@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,9 +12,7 @@ from maskrcnn_benchmark.config import Config
 from maskrcnn_benchmark.engine.inference import inference
 from maskrcnn_benchmark.engine.metric_writers import MetricWriter
 from maskrcnn_benchmark.engine.validation import validation_losses
-from maskrcnn_benchmark.utils.comm import is_main_process
-
-logger = logging.getLogger("maskrcnn_benchmark.trainer")
+from maskrcnn_benchmark.utils.metric_logger import MetricLogger
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -71,8 +68,8 @@ def build_evaluation(
     validation_loader: Any,
     device: torch.device,
     writers: Sequence[MetricWriter] = (),
-) -> Callable[[int], None]:
-    """Return what TEST_PERIOD calls: it logs and records scores and losses on the test sets.
+) -> Callable[[int], MetricLogger]:
+    """Return what TEST_PERIOD calls: it scores the test sets and returns the losses on them.
 
     Args:
         cfg: read for what is scored.
@@ -89,19 +86,16 @@ def build_evaluation(
         for writer in writers:
             writer.write({"kind": "test", "iteration": iteration, **values})
 
-    def evaluate(iteration: int) -> None:
+    def evaluate(iteration: int) -> MetricLogger:
         for name, loader in zip(names, loaders, strict=True):
             outcome = score(loader, f"{name} [Validation]")
             if outcome is not None:
                 results = {task: dict(values) for task, values in outcome[0].results.items()}
                 record(iteration, dataset=name, results=results)
         meters = validation_losses(model, validation_loader, device=device, dtype=build_dtype(cfg))
-        if is_main_process():
-            logger.info("[Validation]: iter: %d  %s", iteration, meters)
-            record(
-                iteration,
-                losses={name: meter.global_avg for name, meter in meters.meters.items()},
-            )
+        losses = {name: meter.global_avg for name, meter in meters.meters.items()}
+        record(iteration, losses=losses)
+        return meters
 
     return evaluate
 

@@ -23,6 +23,7 @@ from maskrcnn_benchmark.engine.training_log import TrainingLog
 from maskrcnn_benchmark.engine.training_step import TrainingStep, make_grad_scaler
 from maskrcnn_benchmark.errors import TrainingError
 from maskrcnn_benchmark.utils.comm import get_rank, reduce_dict
+from maskrcnn_benchmark.utils.metric_logger import MetricLogger
 from maskrcnn_benchmark.utils.progress import progress_bar
 
 logger = logging.getLogger("maskrcnn_benchmark.trainer")
@@ -57,7 +58,7 @@ def train_loop(
     scaler: GradScaler | None = None,
     clip_grad_norm: float = 0.0,
     seed: int | None = None,
-    evaluate: Callable[[int], None] | None = None,
+    evaluate: Callable[[int], MetricLogger | None] | None = None,
     writers: Sequence[MetricWriter] = (),
     checkpoint_data: Mapping[str, Any] | None = None,
     describe_image: Callable[[Any], str] = str,
@@ -83,7 +84,8 @@ def train_loop(
         clip_grad_norm: largest norm of all gradients together; 0: no limit.
         seed: makes what the model draws from torch's generator a function of (seed, iteration,
             rank); None leaves the generator alone.
-        evaluate: called with the number of updates every `periods.test` iterations.
+        evaluate: called with the number of updates every `periods.test` iterations; may return
+            losses on the test sets for a line of their own.
         writers: get a record per log line.
         checkpoint_data: plain data to keep in each checkpoint.
         describe_image: an image id of the loader in words, for errors.
@@ -126,7 +128,7 @@ class _TrainingLoop:
     periods: Periods
     max_iteration: int
     seed: int | None
-    evaluate: Callable[[int], None] | None
+    evaluate: Callable[[int], MetricLogger | None] | None
     describe_image: Callable[[Any], str]
 
     def run(self, loader: Iterable[Batch], *, start_iteration: int) -> None:
@@ -192,16 +194,18 @@ class _TrainingLoop:
 
     def _do_what_is_due(self, *, iteration: int, stop: bool) -> None:
         is_last = iteration == self.max_iteration
+        lr = float(self.step.optimizer.param_groups[0]["lr"])
         if _is_due(iteration, self.periods.log) or is_last:
-            lr = self.step.optimizer.param_groups[0]["lr"]
-            self.log.write(iteration=iteration, lr=float(lr))
+            self.log.write(iteration=iteration, lr=lr)
         is_saved = _is_due(iteration, self.periods.checkpoint)
         if is_saved:
             self._save(_numbered(iteration), iteration=iteration)
         if stop and not is_last:
             self._stop(iteration=iteration, is_saved=is_saved)
         if self.evaluate is not None and not stop and _is_due(iteration, self.periods.test):
-            self.evaluate(iteration)
+            losses = self.evaluate(iteration)
+            if losses is not None:
+                self.log.write_validation(losses, iteration=iteration, lr=lr)
             self.step.model.train()
 
     def _stop(self, *, iteration: int, is_saved: bool = False) -> None:

@@ -71,22 +71,12 @@ class TrainingLog:
             iteration: updates made so far.
             lr: learning rate of the first group, after the schedule's step.
         """
-        eta_seconds = self.meters.time.global_avg * (self._max_iteration - iteration)
-        eta = datetime.timedelta(seconds=int(eta_seconds))
-        memory = peak_memory_mib(self._device)
-        self._logger.info(
-            "eta: %s  iter: %d  %s  lr: %.6f  max mem: %.0f",
-            eta,
-            iteration,
-            self.meters,
-            lr,
-            memory,
-        )
+        memory = self._write_line("", self.meters, iteration=iteration, lr=lr)
         meters = self.meters.meters
         record = {
             "kind": "train",
             "iteration": iteration,
-            "eta_seconds": eta_seconds,
+            "eta_seconds": self._seconds_left(iteration),
             **{name: meter.median for name, meter in meters.items()},
             "lr": lr,
             "max_mem_mib": memory,
@@ -94,3 +84,23 @@ class TrainingLog:
         }
         for writer in self._writers:
             writer.write(record)
+
+    def write_validation(self, meters: MetricLogger, *, iteration: int, lr: float) -> None:
+        """Write the line of losses on the test sets; whoever computed them keeps the record."""
+        self._write_line("[Validation]: ", meters, iteration=iteration, lr=lr)
+
+    def _write_line(self, start: str, meters: MetricLogger, *, iteration: int, lr: float) -> float:
+        memory = peak_memory_mib(self._device)
+        self._logger.info(
+            "%seta: %s  iter: %d  %s  lr: %.6f  max mem: %.0f",
+            start,
+            datetime.timedelta(seconds=int(self._seconds_left(iteration))),
+            iteration,
+            meters,
+            lr,
+            memory,
+        )
+        return memory
+
+    def _seconds_left(self, iteration: int) -> float:
+        return self.meters.time.global_avg * (self._max_iteration - iteration)

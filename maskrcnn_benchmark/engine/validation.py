@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,8 +15,6 @@ from maskrcnn_benchmark.engine.loss_sharing import share_losses
 from maskrcnn_benchmark.utils.comm import all_gather
 from maskrcnn_benchmark.utils.metric_logger import MetricLogger
 from maskrcnn_benchmark.utils.progress import track
-
-logger = logging.getLogger("maskrcnn_benchmark.trainer")
 
 
 def validation_losses(

@@ -88,7 +88,7 @@ def test_the_log_tells_the_story_in_order(finished):
         "Start training",
         "Saving checkpoint to",
         "Start evaluation on toy_val [Validation] dataset(6 images).",
-        "[Validation]: iter: 4  loss: ",
+        "[Validation]: eta: 0:00:0",
         "iter: 6  loss: ",
         "Total training time",
         "Start evaluation on toy_val dataset(6 images).",

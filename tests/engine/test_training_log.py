@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from maskrcnn_benchmark.engine.training_log import TrainingLog, peak_memory_mib
+from maskrcnn_benchmark.utils.metric_logger import MetricLogger
 
 CPU = torch.device("cpu")
 
@@ -45,6 +46,19 @@ def test_the_line_has_the_old_content_in_the_old_order(log, caplog):
         r"loss_classifier: 1\.0000 \(1\.0000\)  loss_box_reg: 0\.5000 \(0\.5000\)  "
         r"time: \d\.\d{4} \(\d\.\d{4}\)  data: \d\.\d{4} \(\d\.\d{4}\)  "
         r"lr: 0\.007173  max mem: \d+",
+        caplog.messages[0],
+    )
+
+
+def test_losses_on_test_sets_have_a_line_without_times(log, caplog):
+    log.update({"loss_a": 1.0})
+    meters = MetricLogger(delimiter="  ")
+    meters.update(loss=2.0, loss_a=2.0)
+    with caplog.at_level(logging.INFO):
+        log.write_validation(meters, iteration=20, lr=0.02)
+    assert re.fullmatch(
+        r"\[Validation\]: eta: \d+:\d\d:\d\d  iter: 20  loss: 2\.0000 \(2\.0000\)  "
+        r"loss_a: 2\.0000 \(2\.0000\)  lr: 0\.020000  max mem: \d+",
         caplog.messages[0],
     )
 
