@@ -50,7 +50,6 @@ LEGACY_ENTRY_POINTS = {
 # Upward imports by name, which import-linter does not see: (module, what it loads when called).
 LEGACY_LAZY_IMPORTS = {
     ("engine.trainer", "build.training"),
-    ("solver", "build.solver"),
     ("utils.checkpoint", "build.checkpointer"),
     ("utils.checkpoint", "checkpoint.checkpointer"),
     ("utils.model_serialization", "checkpoint.matching"),

@@ -1,4 +1,4 @@
-"""The optimizer's memory (momentum), given back to the parameters it belongs to."""
+"""The optimizer's memory (momentum and the like), given back to the parameters it belongs to."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ logger = logging.getLogger(__name__)
 
 # The position of the run; all else in a group is set by the configuration of this run.
 _POSITION = ("lr",)
+# Settings that only one kind of optimizer has: SGD, Adam.
+_KINDS = ("momentum", "betas")
 
 
 def restore_optimizer(optimizer: Optimizer, saved: Mapping[str, Any], *, source: str) -> None:
     """Restore the state of each parameter and the learning rates.
 
-    Momentum and weight decay stay what this run's configuration says; changes are logged.
+    Settings such as momentum and weight decay stay what this run's configuration says; changes are logged.
 
     Args:
         optimizer: over the same parameters in the same groups as the saved one.
@@ -66,10 +68,15 @@ def _check(optimizer: Optimizer, saved: Mapping[str, Any], *, source: str) -> No
                 f"{source}: its optimizer has {before.get('name', 'other parameters')} where this "
                 f"run's has {name}; {cure}"
             )
+        if any((key in group) != (key in before) for key in _KINDS):
+            raise CheckpointError(
+                f"{source}: it was trained with another kind of optimizer than "
+                f"{type(optimizer).__name__}; {cure}"
+            )
         for key, parameter in zip(before["params"], group["params"], strict=True):
-            buffer = saved["state"].get(key, {}).get("momentum_buffer")
-            if isinstance(buffer, Tensor) and buffer.shape != parameter.shape:
-                raise CheckpointError(
-                    f"{source}: the momentum saved for {name} has shape {tuple(buffer.shape)}, the "
-                    f"parameter has {tuple(parameter.shape)}; {cure}"
-                )
+            for what, value in saved["state"].get(key, {}).items():
+                if isinstance(value, Tensor) and value.ndim and value.shape != parameter.shape:
+                    raise CheckpointError(
+                        f"{source}: the {what} saved for {name} has shape {tuple(value.shape)}, the "
+                        f"parameter has {tuple(parameter.shape)}; {cure}"
+                    )

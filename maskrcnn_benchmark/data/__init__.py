@@ -33,10 +33,14 @@ def make_data_loader(
     Returns:
         The training loader, the loader for periodic validation, or a list of test loaders.
     """
-    from maskrcnn_benchmark.build import data
+    from maskrcnn_benchmark.build.data import (
+        build_test_loaders,
+        build_train_loader,
+        build_validation_loader,
+    )
 
     if is_train:
-        return data.build_train_loader(cfg, start_iter=start_iter)
+        return build_train_loader(cfg, start_iter=start_iter)
     if is_for_period:
-        return data.build_validation_loader(cfg)
-    return data.build_test_loaders(cfg)
+        return build_validation_loader(cfg)
+    return build_test_loaders(cfg)

@@ -35,15 +35,13 @@ def build_dataset(
     Returns:
         One data set per name, or a list of the joined one.
     """
-    from maskrcnn_benchmark.build import data
+    from maskrcnn_benchmark.build.data import join_datasets, make_dataset
 
     datasets = [
-        data.make_dataset(
-            name, dataset_catalog.get(name), for_training=is_train, transforms=transforms
-        )
+        make_dataset(name, dataset_catalog.get(name), for_training=is_train, transforms=transforms)
         for name in dataset_list
     ]
-    return [data.join_datasets(datasets)] if is_train else datasets
+    return [join_datasets(datasets)] if is_train else datasets
 
 
 def make_data_sampler(dataset: Any, shuffle: bool, distributed: bool) -> Any:

@@ -6,7 +6,6 @@ call `build/solver.py`, which alone knows the configuration.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 from maskrcnn_benchmark.solver.adamw import make_adamw
@@ -30,13 +29,13 @@ __all__ = [
 
 def make_optimizer(cfg: Any, model: nn.Module) -> Optimizer:
     """Return the optimizer that a configuration describes."""
-    build = importlib.import_module("maskrcnn_benchmark.build.solver")
-    optimizer: Optimizer = build.build_optimizer(cfg, model)
-    return optimizer
+    from maskrcnn_benchmark.build.solver import build_optimizer
+
+    return build_optimizer(cfg, model)
 
 
 def make_lr_scheduler(cfg: Any, optimizer: Optimizer) -> WarmupSchedule:
     """Return the learning rate schedule that a configuration describes."""
-    build = importlib.import_module("maskrcnn_benchmark.build.solver")
-    scheduler: WarmupSchedule = build.build_lr_scheduler(cfg, optimizer)
-    return scheduler
+    from maskrcnn_benchmark.build.solver import build_lr_scheduler
+
+    return build_lr_scheduler(cfg, optimizer)

@@ -1,6 +1,6 @@
 """One process of a training run that writes down what it sees: images, targets, losses, gradients.
 
-    python stream_worker.py OUTPUT_FOLDER [ITERATIONS]     (alone or under torchrun)
+python stream_worker.py OUTPUT_FOLDER [ITERATIONS]     (alone or under torchrun)
 """
 
 from __future__ import annotations

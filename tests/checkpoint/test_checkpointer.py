@@ -2,9 +2,6 @@ import errno
 import logging
 import os
 import signal
-import subprocess
-import sys
-import textwrap
 
 import pytest
 import torch
@@ -14,6 +11,7 @@ from maskrcnn_benchmark.checkpoint import checkpointer as module
 from maskrcnn_benchmark.checkpoint.checkpointer import Checkpointer
 from maskrcnn_benchmark.errors import CheckpointError
 from maskrcnn_benchmark.solver import WarmupMultiStepLR, make_sgd
+from tests.engine.processes import run_in_process
 
 
 def make(folder, size=3, **settings):
@@ -213,32 +211,26 @@ def test_a_disk_that_fills_up_before_the_tag_keeps_the_previous_one(tmp_path, mo
     assert make(tmp_path).load() == {"iteration": 1}
 
 
+def _save_again_and_again(folder, seconds):
+    """Count up in a weight and save it, until this process kills itself in the middle."""
+    signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    model = nn.Linear(400, 400)
+    parts = Checkpointer(model, save_dir=folder)
+    start = parts.load().get("iteration", 0)
+    for iteration in range(start + 1, start + 1_000_000):
+        nn.init.constant_(model.weight, float(iteration))
+        parts.save(f"model_{iteration % 3:07d}", iteration=iteration)
+        (folder / "reached").write_text(str(iteration))
+        if iteration == start + 1:
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
 def test_kills_at_any_moment_leave_a_loadable_checkpoint(tmp_path):
-    """A process that only saves is killed again and again, at ever later moments."""
-    code = f"""
-        import torch
-        from torch import nn
-        from maskrcnn_benchmark.checkpoint.checkpointer import Checkpointer
-        model = nn.Linear(400, 400)
-        parts = Checkpointer(model, save_dir={str(tmp_path)!r})
-        start = parts.load().get("iteration", 0)
-        for iteration in range(start + 1, start + 1000000):
-            nn.init.constant_(model.weight, float(iteration))
-            parts.save(f"model_{{iteration % 3:07d}}", iteration=iteration)
-            print(iteration, flush=True)
-    """
-    reached = 0
-    for lines in (1, 2, 3):
-        process = subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True
-        )
-        for _ in range(lines):
-            reached = int(process.stdout.readline())
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+    for life in range(8):
+        assert run_in_process(_save_again_and_again, tmp_path, 0.003 * (1 + life)) == -9
         model = nn.Linear(400, 400)
         iteration = Checkpointer(model, save_dir=tmp_path).load()["iteration"]
-        assert iteration >= reached
+        assert iteration >= int((tmp_path / "reached").read_text() or 0)
         assert torch.equal(model.weight, torch.full((400, 400), float(iteration)))
 
 

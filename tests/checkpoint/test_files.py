@@ -1,9 +1,6 @@
 """Reading refuses what is not a checkpoint and says what it is; writing is all or nothing."""
 
 import pickle
-import subprocess
-import sys
-import textwrap
 from collections import OrderedDict
 
 import pytest
@@ -12,6 +9,7 @@ from safetensors.torch import save_file
 
 from maskrcnn_benchmark.checkpoint.files import read_checkpoint, write_checkpoint
 from maskrcnn_benchmark.errors import CheckpointError
+from tests.engine.processes import run_in_process
 
 
 def test_a_checkpoint_comes_back_bit_by_bit(tmp_path):
@@ -135,27 +133,29 @@ def test_other_contents_are_named(tmp_path):
         read_checkpoint(tmp_path / "int.pth")
 
 
+def _write_with_little_room(folder, room):
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
+    message = "it was written"
+    try:
+        write_checkpoint(folder / "a.pth", {"model": {k: torch.ones(99999) for k in "ab"}})
+    except CheckpointError as error:
+        message = str(error)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    (folder / "message").write_text(message)
+
+
 @pytest.mark.parametrize("room", [0, 100, 1000, 400_000])
 def test_a_disk_without_room_leaves_the_old_file(tmp_path, room):
     """A real limit on the size of files, at several places of the write."""
     pytest.importorskip("resource", reason="needs Unix limits")
     path = tmp_path / "a.pth"
     write_checkpoint(path, {"model": {"w": torch.ones(3)}})
-    code = f"""
-        import resource, torch
-        from maskrcnn_benchmark.checkpoint.files import write_checkpoint
-        from maskrcnn_benchmark.errors import CheckpointError
-        resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, resource.RLIM_INFINITY))
-        try:
-            write_checkpoint({str(path)!r}, {{"model": {{k: torch.ones(99999) for k in "ab"}}}})
-        except CheckpointError as error:
-            print(error)
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True
-    )
-    assert f"could not write {path}: File too large. Nothing was changed" in done.stdout
-    assert [each.name for each in tmp_path.iterdir()] == ["a.pth"]
+    assert run_in_process(_write_with_little_room, tmp_path, room) == 0
+    message = (tmp_path / "message").read_text()
+    assert f"could not write {path}: File too large. Nothing was changed" in message
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["a.pth", "message"]
     assert torch.equal(read_checkpoint(path)["model"]["w"], torch.ones(3))
 
 

@@ -4,13 +4,13 @@ from torch import nn
 
 from maskrcnn_benchmark.checkpoint.optimizer_state import restore_optimizer
 from maskrcnn_benchmark.errors import CheckpointError
-from maskrcnn_benchmark.solver import make_sgd
+from maskrcnn_benchmark.solver import make_adamw, make_sgd
 
 
-def make(sizes=(3, 2), momentum=0.9):
+def make(sizes=(3, 2), kind=make_sgd, **settings):
     torch.manual_seed(1)
     model = nn.Sequential(*(nn.Linear(size, size) for size in sizes))
-    return model, make_sgd(model.named_parameters(), base_lr=0.1, momentum=momentum)
+    return model, kind(model.named_parameters(), base_lr=0.1, **settings)
 
 
 def update(model, optimizer):
@@ -19,15 +19,16 @@ def update(model, optimizer):
     optimizer.step()
 
 
-def test_momentum_goes_on_exactly():
-    model, optimizer = make()
+@pytest.mark.parametrize("kind", [make_sgd, make_adamw])
+def test_the_memory_goes_on_exactly(kind):
+    model, optimizer = make(kind=kind)
     update(model, optimizer)
     saved, weights = optimizer.state_dict(), model.state_dict()
     saved = torch.utils._pytree.tree_map(lambda v: v.clone() if torch.is_tensor(v) else v, saved)
     weights = {key: value.clone() for key, value in weights.items()}
     update(model, optimizer)
 
-    other, restored = make()
+    other, restored = make(kind=kind)
     other.load_state_dict(weights)
     restore_optimizer(restored, saved, source="x.pth")
     update(other, restored)
@@ -82,3 +83,12 @@ def test_names_tell_parameters_apart():
     _, other = make((2, 2))
     with pytest.raises(CheckpointError, match=r"has 1\.bias where this run's has 0\.weight"):
         restore_optimizer(other, saved, source="x.pth")
+
+
+@pytest.mark.parametrize(("before", "now"), [(make_sgd, make_adamw), (make_adamw, make_sgd)])
+def test_the_memory_of_another_kind_is_refused(before, now):
+    model, optimizer = make(kind=before)
+    update(model, optimizer)
+    _, other = make(kind=now)
+    with pytest.raises(CheckpointError, match=f"than {type(other).__name__};"):
+        restore_optimizer(other, optimizer.state_dict(), source="x.pth")

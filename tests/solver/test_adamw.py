@@ -18,7 +18,9 @@ def test_groups_follow_the_rules_for_biases() -> None:
     optimizer = make_adamw(
         make_layer().named_parameters(), base_lr=0.1, bias_lr_factor=2.0, weight_decay=0.5
     )
-    groups = {group["name"]: (group["lr"], group["weight_decay"]) for group in optimizer.param_groups}
+    groups = {
+        group["name"]: (group["lr"], group["weight_decay"]) for group in optimizer.param_groups
+    }
     assert groups == {"weight": (0.1, 0.5), "bias": (0.2, 0.0)}
 
 

@@ -105,7 +105,9 @@ def _scribble(rng: np.random.Generator, canvas: Pixels) -> None:
         thickness = int(rng.integers(1, 4))
         ImageDraw.Draw(stroke).line([(x, y) for x, y in ends], fill=255, width=thickness)
         soft = np.asarray(stroke.filter(ImageFilter.GaussianBlur(1)), dtype=np.float32)
-        _blend(canvas, draw_muted_colour(rng), soft / np.float32(255), opacity=rng.uniform(0.2, 0.6))
+        _blend(
+            canvas, draw_muted_colour(rng), soft / np.float32(255), opacity=rng.uniform(0.2, 0.6)
+        )
 
 
 def _blend(canvas: Pixels, colour: Pixels, alpha: Coverage, *, opacity: float = 1.0) -> None:
@@ -178,9 +180,7 @@ def _window_of(coverage: Coverage, *, margin: int) -> tuple[slice, slice]:
     )
 
 
-def _paint(
-    rng: np.random.Generator, canvas: Pixels, coverage: Coverage, *, hue: float
-) -> None:
+def _paint(rng: np.random.Generator, canvas: Pixels, coverage: Coverage, *, hue: float) -> None:
     """Lay a soft shadow and the object itself on the canvas."""
     window = _window_of(coverage, margin=6)
     patch, alpha = canvas[window], coverage[window]

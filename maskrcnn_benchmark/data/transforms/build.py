@@ -14,6 +14,6 @@ def build_transforms(cfg: Any, is_train: bool = True) -> Compose:
         cfg: configuration of the run.
         is_train: whether to jitter and flip, and which sizes to use.
     """
-    from maskrcnn_benchmark.build import data
+    from maskrcnn_benchmark.build.data import build_transforms as build
 
-    return data.build_transforms(cfg, is_train=is_train)
+    return build(cfg, is_train=is_train)
