@@ -74,13 +74,13 @@ def test_python_runs(
 ) -> None:
     """The lines at the top, in a folder with what the quickstart leaves (before it has learnt)."""
     monkeypatch.chdir(tmp_path)
-    toy = write_toy_dataset("quickstart/data", num_train=1, num_val=1)
+    toy = write_toy_dataset("runs/quickstart/data", num_train=1, num_val=1)
     cfg = make_config(
         "quickstart/mask_rcnn_toy",
         direct=find_data(toy.root),
-        pairs=["OUTPUT_DIR", "quickstart/run", "MODEL.DEVICE", "cpu"],
+        pairs=["OUTPUT_DIR", "runs/quickstart", "MODEL.DEVICE", "cpu"],
     )
-    Path(cfg.OUTPUT_DIR).mkdir()
+    Path(cfg.OUTPUT_DIR).mkdir(exist_ok=True)
     Checkpointer(build_model(cfg), save_dir=cfg.OUTPUT_DIR).save("model_final", config=cfg.dump())
     blocks = _blocks(README, "python")
     assert blocks

@@ -71,7 +71,7 @@ def run_quickstart(
     output_dir: Annotated[
         Path,
         typer.Option("--output-dir", "-o", metavar="FOLDER", help="Everything is written into it."),
-    ] = Path("quickstart"),
+    ] = Path("runs/quickstart"),
     seed: Annotated[
         int,
         typer.Option(

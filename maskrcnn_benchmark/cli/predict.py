@@ -54,7 +54,7 @@ def predict(
 
     For example:
 
-      maskrcnn predict quickstart/run photos/ --output found --threshold 0.7
+      maskrcnn predict runs/quickstart photos/ --output found --threshold 0.7
     """
     from maskrcnn_benchmark.build.config_files import find_config
     from maskrcnn_benchmark.predict import Predictor, predict_folder

@@ -205,8 +205,10 @@ def _summary(
     lines.append("\nWhat to type next:\n")
     for command, what in (
         (f"maskrcnn predict {files.root} {files.data / 'val'}", "draw what it finds in images"),
-        ("maskrcnn train --data MY_FOLDER", "learn your own data: annotations/*.json and images"),
-        (f"maskrcnn train --data MY_FOLDER -c {CONFIG}", "the same with this small model"),
+        (
+            "maskrcnn train --data MY_FOLDER",
+            "learn your own photos, annotated in COCO's format: annotations/*.json and images",
+        ),
         (f"maskrcnn config {files.root / RUN_CONFIG}", "every setting and what it means"),
     ):
         lines.append(f"  {command}\n      {what}")

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from maskrcnn_benchmark.config import Config
 
 # What `--data` trains when no config is named.
-DEFAULT_CONFIG = "e2e_mask_rcnn_R_50_FPN_1x.yaml"
+# From scratch: pretrained weights of the old catalog cannot be read yet.
+DEFAULT_CONFIG = "quickstart/mask_rcnn_photos.yaml"
 # The keys that follow from the number of categories in the data, unless they were given.
 CLASS_KEYS = ("MODEL.ROI_BOX_HEAD.NUM_CLASSES", "MODEL.RETINANET.NUM_CLASSES")
 
@@ -95,7 +96,7 @@ def train(
 
     For example:
 
-      maskrcnn train --data my_coco/ SOLVER.IMS_PER_BATCH 2 SOLVER.BASE_LR 0.0025
+      maskrcnn train --data my_coco/ SOLVER.MAX_ITER 3000
 
       maskrcnn train -c configs/e2e_mask_rcnn_R_50_FPN_1x.yaml OUTPUT_DIR runs/coco
 
