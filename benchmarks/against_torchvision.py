@@ -78,7 +78,6 @@ def make_torchvision(height: int, width: int) -> dict[str, Callable[[], int]]:
         min_size=min(height, width),
         max_size=1333,
         norm_layer=torchvision.ops.FrozenBatchNorm2d,
-        trainable_backbone_layers=5,
     )
     for name, parameter in model.backbone.body.named_parameters():
         if not name.startswith(("layer2", "layer3", "layer4")):
