@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from maskrcnn_benchmark.checkpoint.download import cache_url
-from maskrcnn_benchmark.checkpoint.files import read_checkpoint, refuse_pickle, write_checkpoint
+from maskrcnn_benchmark.checkpoint.files import read_checkpoint, write_checkpoint
 from maskrcnn_benchmark.checkpoint.matching import WeightMatch, load_exactly, load_state_dict
 from maskrcnn_benchmark.checkpoint.optimizer_state import restore_optimizer
 from maskrcnn_benchmark.errors import CheckpointError
@@ -211,7 +211,6 @@ class Checkpointer:
                 raise CheckpointError(f"{f}: no catalog of models is known here; give a path")
             f = self._find_in_catalog(f.removeprefix("catalog://"))
             self.logger.info("It stands for %s", f)
-        refuse_pickle(f)
         if f.startswith(("http://", "https://")):
             f = cache_url(f)
         return read_checkpoint(f)

@@ -1,6 +1,6 @@
-"""Checkpoint files: torch's own format (.pth) and safetensors.
+"""Checkpoint files: torch's own format (.pth), safetensors and Detectron's pickles (.pkl, read only).
 
-Reading never runs code from the file (`weights_only`), so only tensors and plain data come out.
+Reading never runs code from the file, so only tensors and plain data come out.
 Writing leaves either the old file or the whole new one.
 """
 
@@ -14,6 +14,7 @@ from typing import IO, Any, cast
 
 import torch
 
+from maskrcnn_benchmark.checkpoint.caffe2 import read_caffe2
 from maskrcnn_benchmark.errors import CheckpointError
 from maskrcnn_benchmark.utils.atomic import atomic_write
 
@@ -28,10 +29,13 @@ _FOREIGN = (
     (b"\x89HDF", "an HDF5 file"),
 )
 _ZIP = b"PK\x03\x04"
+# A pickle of protocol 2 to 5; torch's format from before 2020 begins so too, then has its mark.
+_PICKLES = tuple(bytes((0x80, protocol)) for protocol in (2, 3, 4, 5))
+_TORCH_MAGIC = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read a .pth or .safetensors file onto the CPU.
+    """Read a .pth, .safetensors or Detectron .pkl file onto the CPU.
 
     Returns:
         What the file holds; a bare state dict comes back as `{"model": state_dict}`.
@@ -43,7 +47,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint at {path}{_what_is_there(path)}")
-    data = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    data = _read_safetensors(path) if path.suffix == ".safetensors" else _read_other(path)
     if not isinstance(data, dict):
         raise CheckpointError(
             f"{path} holds a {type(data).__name__}; expected a dict with the key 'model', or a "
@@ -82,8 +86,12 @@ def _read_safetensors(path: Path) -> Any:
         raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from error
 
 
-def _read_torch(path: Path) -> Any:
+def _read_other(path: Path) -> Any:
     _refuse_foreign(path)
+    return {"model": read_caffe2(path)} if _is_plain_pickle(path) else _read_torch(path)
+
+
+def _read_torch(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
             # A remark on the pickle protocol; what cannot be read raises.
@@ -111,21 +119,15 @@ def _refuse_foreign(path: Path) -> None:
     for start, what in _FOREIGN:
         if head.startswith(start):
             raise CheckpointError(f"{path} is not a checkpoint but {what}")
-    if not head.startswith(_ZIP):
-        refuse_pickle(str(path))
 
 
-def refuse_pickle(source: str) -> None:
-    """Stop at the name of a Detectron file, before anything is downloaded.
-
-    Raises:
-        CheckpointError: if `source`, a path or URL, ends in .pkl.
-    """
-    if source.endswith(".pkl"):
-        raise CheckpointError(
-            f"{source} is a pickle file (weights of Detectron or detectron2), which this version "
-            "does not read. Use a .pth or .safetensors file, or MODEL.WEIGHT '' to train from scratch"
-        )
+def _is_plain_pickle(path: Path) -> bool:
+    """Whether a file is a pickle that torch did not write: by its content, or by its name."""
+    with open(path, "rb") as file:
+        head = file.read(64)
+    if head.startswith(_ZIP) or _TORCH_MAGIC in head:
+        return False
+    return path.suffix == ".pkl" or head.startswith(_PICKLES)
 
 
 def _first_line(error: Exception) -> str:

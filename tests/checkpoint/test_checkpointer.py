@@ -253,9 +253,9 @@ def test_urls_come_from_the_cache(tmp_path, monkeypatch):
     assert same(first.model, second.model)
 
 
-def test_detectron_files_are_refused_before_they_are_downloaded(tmp_path, monkeypatch):
+def test_a_detectron_file_that_cannot_be_downloaded_may_be_put_in_the_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_MODEL_ZOO", str(tmp_path))
     catalog = {"ImageNetPretrained/MSRA/R-50": "https://127.0.0.1:9/MSRA/R-50.pkl"}
     parts = make("", find_in_catalog=catalog.__getitem__)
-    with pytest.raises(CheckpointError, match=r"R-50\.pkl is a pickle file .* MODEL\.WEIGHT ''"):
+    with pytest.raises(CheckpointError, match=r"could not download .* put it at .*R-50\.pkl"):
         parts.load("catalog://ImageNetPretrained/MSRA/R-50")

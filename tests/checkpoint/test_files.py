@@ -3,6 +3,7 @@
 import pickle
 from collections import OrderedDict
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -108,11 +109,12 @@ def test_a_truncated_safetensors_file_is_an_error(tmp_path):
         read_checkpoint(path)
 
 
-def test_detectron_pickles_are_named_as_such(tmp_path):
-    with open(tmp_path / "R-50.pkl", "wb") as file:
-        pickle.dump({"blobs": {}}, file)
-    with pytest.raises(CheckpointError, match="pickle file"):
-        read_checkpoint(tmp_path / "R-50.pkl")
+def test_detectron_pickles_are_recognised_by_content_and_by_name(tmp_path):
+    for name, protocol in (("R-50.pkl", 0), ("R-50.pkl", 2), ("R-50.pth", 2), ("R-50", 4)):
+        blobs = {"conv1_w": np.ones(3, np.float32)}
+        (tmp_path / name).write_bytes(pickle.dumps({"blobs": blobs}, protocol))
+        loaded = read_checkpoint(tmp_path / name)
+        assert list(loaded["model"]) == ["backbone.body.stem.conv1.weight"]
 
 
 def test_what_is_not_there_is_named(tmp_path):

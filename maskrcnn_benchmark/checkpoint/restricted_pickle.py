@@ -1,0 +1,135 @@
+"""Pickle files of arrays, read without running code: only numpy arrays and plain containers come out.
+
+A pickle names functions to call. This reader knows the few that rebuild arrays, has its own in their
+place that check what they are given, and refuses the rest at the name, before anything is called.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+from collections import OrderedDict
+from functools import partial
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+from maskrcnn_benchmark.errors import CheckpointError
+
+# Booleans, integers, floats, complex numbers, bytes and text.
+_CODE = re.compile(r"[biufcSU]\d+")
+
+
+class _ForbiddenGlobalError(Exception):
+    """The file asks for something that is not on the list."""
+
+
+class _NdarrayMark:
+    """What `numpy.ndarray` stands for in a pickle: a word, not something to call."""
+
+    __slots__ = ()
+
+
+class _Dtype:
+    """What `numpy.dtype` makes in a pickle: of its state, only the order of bytes is taken over.
+
+    numpy itself would believe a state that declares numbers to be addresses of objects.
+    """
+
+    __slots__ = ("dtype",)
+
+    def __init__(self, code: str, *flags: Any) -> None:
+        if not _CODE.fullmatch(code):
+            raise pickle.UnpicklingError(f"an array of type {code!r}, expected numbers")
+        self.dtype: np.dtype[Any] = np.dtype(code)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        order, parts = state[1], state[2:5]
+        if any(part is not None for part in parts):
+            raise pickle.UnpicklingError("an array of records, expected numbers")
+        self.dtype = self.dtype.newbyteorder(order)
+
+
+class _Array(np.ndarray[Any, Any]):
+    """An array whose state is taken over with a plain type only."""
+
+    def __setstate__(self, state: Any, /) -> None:
+        version, shape, kind, is_fortran, data = state
+        super().__setstate__((version, shape, kind.dtype, is_fortran, data))
+
+
+def _reconstruct(*_: Any) -> _Array:
+    return np.empty(0, dtype=np.uint8).view(_Array)
+
+
+def _scalar(kind: _Dtype, data: bytes | str) -> Any:
+    data = data.encode("latin1") if isinstance(data, str) else data
+    return np.frombuffer(data, dtype=kind.dtype, count=1)[0]
+
+
+def _encode(text: str, encoding: str = "latin1") -> bytes:
+    """Python 3 writes bytes so in protocol 2; other encodings could import modules."""
+    if encoding not in ("latin1", "latin-1"):
+        raise pickle.UnpicklingError(f"bytes in the encoding {encoding!r}, expected latin1")
+    return text.encode("latin1")
+
+
+def _make_empty_bytes() -> bytes:
+    return b""
+
+
+_ADMITTED: dict[tuple[str, str], Any] = {
+    ("numpy", "ndarray"): _NdarrayMark(),
+    ("numpy", "dtype"): _Dtype,
+    ("_codecs", "encode"): _encode,
+    # The bytes of an array without elements.
+    ("__builtin__", "bytes"): _make_empty_bytes,
+    ("collections", "OrderedDict"): OrderedDict,
+    # numpy 1 (and Python 2), numpy 2.
+    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy.core.multiarray", "scalar"): _scalar,
+    ("numpy._core.multiarray", "scalar"): _scalar,
+}
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ADMITTED:
+            raise _ForbiddenGlobalError(f"{module}.{name}")
+        admitted = _ADMITTED[module, name]
+        # Wrapped anew each time: a pickle may set attributes of what it is given.
+        return partial(admitted) if isinstance(admitted, FunctionType) else admitted
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise pickle.UnpicklingError("a reference to data outside of the file")
+
+
+def read_pickle(path: str | os.PathLike[str]) -> Any:
+    """Read a pickle of numpy arrays, numbers, text, dicts, lists and tuples.
+
+    Text that Python 2 wrote is read as latin1, as its arrays need.
+
+    Raises:
+        CheckpointError: if the file names anything else (nothing of it is run), or is damaged.
+    """
+    path = Path(path)
+    try:
+        with open(path, "rb") as file:
+            return _ArrayUnpickler(file, encoding="latin1").load()
+    except _ForbiddenGlobalError as error:
+        raise CheckpointError(
+            f"{path} is a pickle that asks for {error}, which could run code from the file; "
+            "expected numpy arrays, numbers and text only. Nothing was run. Where you trust the "
+            "file, re-save its arrays alone: pickle.dump({'blobs': name -> array}, file, 2)"
+        ) from None
+    except Exception as error:  # Random bytes, read as a pickle, fail in any way there is.
+        size = path.stat().st_size
+        reason = (str(error).strip() or "no details").splitlines()[0]
+        raise CheckpointError(
+            f"{path} ({size} bytes) is damaged or incomplete, or not a pickle of arrays: "
+            f"{type(error).__name__}: {reason}. Download or copy it again"
+        ) from error
