@@ -8,6 +8,7 @@ loaded key that equals it or its end, where the end begins after a dot.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 
@@ -16,6 +17,10 @@ from torch import Tensor, nn
 from maskrcnn_benchmark.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
+
+# What files of other programs leave out because it follows from the rest: Detectron folds the statistics of
+# frozen norms into scale and shift, and its anchors are made anew.
+_IMPLIED = re.compile(r"\.(running_(mean|var)|num_batches_tracked|cell_anchors\.\d+)$")
 
 StateDict = Mapping[str, Tensor]
 
@@ -184,11 +189,17 @@ def _report(model_state: StateDict, loaded: StateDict, match: WeightMatch) -> No
         len(set(match.pairs.values())),
         len(loaded),
     )
-    if match.missing:
+    learnt = [name for name in match.missing if not _IMPLIED.search(name)]
+    if len(learnt) < len(match.missing):
+        logger.info(
+            "%d statistics of norms and anchors are not in the file; the model's own are used",
+            len(match.missing) - len(learnt),
+        )
+    if learnt:
         logger.warning(
             "%d weights of the model are not in the file and keep their initial values%s",
-            len(match.missing),
-            _examples(match.missing),
+            len(learnt),
+            _examples(learnt),
         )
         logger.debug("Not in the file: %s", ", ".join(match.missing))
     if match.mismatched:

