@@ -7,11 +7,8 @@ A profile is handed out as single, explicit fields: a pure function that depends
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from maskrcnn_benchmark.errors import ConfigError
-
-ChannelOrder = Literal["BGR", "RGB"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +22,6 @@ class Numerics:
         roi_align_aligned: whether RoIAlign shifts by half a pixel.
         nms_inclusive: whether a box whose IoU equals the threshold is suppressed.
         mask_padding: pixels of zero border around a mask before it is pasted.
-        channel_order: order of the input's colour channels.
     """
 
     name: str
@@ -34,7 +30,6 @@ class Numerics:
     roi_align_aligned: bool
     nms_inclusive: bool
     mask_padding: int
-    channel_order: ChannelOrder
 
 
 DETECTRON = Numerics(
@@ -44,7 +39,6 @@ DETECTRON = Numerics(
     roi_align_aligned=False,
     nms_inclusive=True,
     mask_padding=1,
-    channel_order="BGR",
 )
 
 PROFILES = {profile.name: profile for profile in (DETECTRON,)}

@@ -18,7 +18,6 @@ def test_the_detectron_profile() -> None:
         "roi_align_aligned": False,
         "nms_inclusive": True,
         "mask_padding": 1,
-        "channel_order": "BGR",
     }
 
 

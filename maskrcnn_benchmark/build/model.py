@@ -216,6 +216,11 @@ def build_box_head(cfg: Config, *, in_channels: int, numerics: Numerics) -> BoxH
 def build_mask_head(cfg: Config, *, in_channels: int, numerics: Numerics, box: BoxHead) -> MaskHead:
     """Feature extractor (or the box head's) and predictor of the mask head."""
     head = cfg.MODEL.ROI_MASK_HEAD
+    if head.POSTPROCESS_MASKS:
+        raise ConfigError(
+            "MODEL.ROI_MASK_HEAD.POSTPROCESS_MASKS: the network does not paste masks in this version. Set it to "
+            "False; evaluation, Predictor and layers.masks.paste_masks paste them into the original image."
+        )
     extractor: nn.Module
     if head.SHARE_BOX_FEATURE_EXTRACTOR:
         extractor = box.feature_extractor

@@ -15,6 +15,7 @@ from typing import IO, Any, cast
 import torch
 
 from maskrcnn_benchmark.checkpoint.caffe2 import read_caffe2
+from maskrcnn_benchmark.checkpoint.restricted_pickle import first_line
 from maskrcnn_benchmark.errors import CheckpointError
 from maskrcnn_benchmark.utils.atomic import atomic_write
 
@@ -100,13 +101,13 @@ def _read_torch(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} holds objects that are not tensors or plain data, and loading them could run "
-            f"code from the file: {_first_line(error)}. Re-save only its weights, where you trust "
+            f"code from the file: {first_line(error)}. Re-save only its weights, where you trust "
             "it: torch.save({'model': model.state_dict()}, ...)"
         ) from error
     except Exception as error:  # Random bytes, read as a pickle, fail in any way there is.
         size = path.stat().st_size
         raise CheckpointError(
-            f"{path} ({size} bytes) is damaged or incomplete: {_first_line(error)}. "
+            f"{path} ({size} bytes) is damaged or incomplete: {first_line(error)}. "
             "Download or copy it again, or use an older checkpoint"
         ) from error
 
@@ -128,10 +129,6 @@ def _is_plain_pickle(path: Path) -> bool:
     if head.startswith(_ZIP) or _TORCH_MAGIC in head:
         return False
     return path.suffix == ".pkl" or head.startswith(_PICKLES)
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).strip() or 'no details').splitlines()[0]}"
 
 
 class _Watched:

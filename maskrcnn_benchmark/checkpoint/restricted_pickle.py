@@ -108,6 +108,11 @@ class _ArrayUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError("a reference to data outside of the file")
 
 
+def first_line(error: Exception) -> str:
+    """What went wrong inside a library, short enough for a message of ours."""
+    return f"{type(error).__name__}: {(str(error).strip() or 'no details').splitlines()[0]}"
+
+
 def read_pickle(path: str | os.PathLike[str]) -> Any:
     """Read a pickle of numpy arrays, numbers, text, dicts, lists and tuples.
 
@@ -128,8 +133,7 @@ def read_pickle(path: str | os.PathLike[str]) -> Any:
         ) from None
     except Exception as error:  # Random bytes, read as a pickle, fail in any way there is.
         size = path.stat().st_size
-        reason = (str(error).strip() or "no details").splitlines()[0]
         raise CheckpointError(
             f"{path} ({size} bytes) is damaged or incomplete, or not a pickle of arrays: "
-            f"{type(error).__name__}: {reason}. Download or copy it again"
+            f"{first_line(error)}. Download or copy it again"
         ) from error

@@ -336,6 +336,7 @@ def test_the_model_is_laid_out_for_convolutions() -> None:
         (FPN, "MODEL.RESNETS.STAGE_WITH_DCN", (False, True, True, True), "deformable"),
         (FPN, "MODEL.NUMERICS", "caffe", "detectron"),
         (FPN, "MODEL.KEYPOINT_ON", True, "False"),
+        (FPN, "MODEL.ROI_MASK_HEAD.POSTPROCESS_MASKS", True, "False"),
         (C4, "MODEL.RESNETS.BACKBONE_OUT_CHANNELS", 512, "1024"),
         (FPN, "MODEL.RPN.ANCHOR_STRIDE", (4, 8, 16, 32), "strides"),
         (FPN, "MODEL.RPN.ANCHOR_SIZES", (32, 64), "sizes"),
