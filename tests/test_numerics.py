@@ -14,10 +14,19 @@ def test_the_detectron_profile() -> None:
     assert dataclasses.asdict(get_numerics("detectron")) == {
         "name": "detectron",
         "box_offset": 1.0,
-        "round_anchors": True,
+        "anchors": "detectron",
         "roi_align_aligned": False,
+        "level_eps": 1e-6,
         "nms_inclusive": True,
+        "proposals_per_level": True,
+        "min_proposal_size": 0.0,
+        "min_detection_size": 0.0,
+        "rpn_normalizer": "sampled",
+        "keypoints_visible_in": "gt_box",
+        "retinanet_normalizer": "batch",
+        "paste": "integer",
         "mask_padding": 1,
+        "resize": "detectron",
     }
 
 

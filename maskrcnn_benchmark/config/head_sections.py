@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 from pydantic import Field
 
 from maskrcnn_benchmark.config.kinds import (
+    BoxLossType,
     Classes,
     Count,
     Device,
+    HeadNorm,
     Limit,
+    NonNegative,
     PoolerScales,
+    PoolerType,
     Positive,
     Share,
     Size,
@@ -26,6 +32,10 @@ from maskrcnn_benchmark.config.model_sections import (
 )
 from maskrcnn_benchmark.config.section import Section
 
+_POOLER_TYPE = "How RoIs are pooled: ROIAlign or ROIPool."
+_NORM = "Norm after each convolution or linear layer: BN, SyncBN or GN; empty = what USE_GN says."
+_LOSS_TYPE = "Loss of the boxes: smooth_l1 on the deltas, or giou, diou, ciou on the boxes."
+_BETA = "Where the smooth L1 loss turns from square to linear, in units of deltas; 0 = L1."
 _POOLER_RESOLUTION = "Cells along each side of the pooled RoI."
 _SAMPLING_RATIO = (
     "Samples along each side of a cell of RoIAlign; 0 = as many as the cell has pixels."
@@ -67,6 +77,27 @@ class RoiHeads(Section):
     DETECTIONS_PER_IMG: Limit = Field(
         default=100, description="Most detections per image, over all classes; 0 or -1 = no limit."
     )
+    NMS_TYPE: Literal["hard", "soft_linear", "soft_gaussian"] = Field(
+        default="hard",
+        description="hard drops overlapping detections; soft NMS lowers their scores (linear or "
+        "Gaussian in the IoU).",
+    )
+    SOFT_NMS_SIGMA: Positive = Field(
+        default=0.5, description="Width of the Gaussian of NMS_TYPE soft_gaussian."
+    )
+
+
+class RoiCascade(Section):
+    """MODEL.ROI_CASCADE."""
+
+    FG_IOU_THRESHOLDS: Annotated[tuple[Share, ...], Field(min_length=1)] = Field(
+        default=(0.5, 0.6, 0.7),
+        description="For each stage: a box with at least this IoU with a target gets its class.",
+    )
+    BBOX_REG_WEIGHTS: tuple[tuple[Positive, Positive, Positive, Positive], ...] = Field(
+        default=((10.0, 10.0, 5.0, 5.0), (20.0, 20.0, 10.0, 10.0), (30.0, 30.0, 15.0, 15.0)),
+        description="For each stage: factors on the four box deltas.",
+    )
 
 
 class RoiBoxHead(Section):
@@ -107,6 +138,10 @@ class RoiBoxHead(Section):
     NUM_STACKED_CONVS: Count = Field(
         default=4, description="Number of convolutions of FPNXconv1fcFeatureExtractor."
     )
+    POOLER_TYPE: PoolerType = Field(default="ROIAlign", description=_POOLER_TYPE)
+    NORM: HeadNorm = Field(default="", description=_NORM)
+    LOSS_TYPE: BoxLossType = Field(default="smooth_l1", description=_LOSS_TYPE)
+    SMOOTH_L1_BETA: NonNegative = Field(default=1.0, description=_BETA)
 
 
 class RoiMaskHead(Section):
@@ -157,6 +192,8 @@ class RoiMaskHead(Section):
     USE_GN: bool = Field(
         default=False, description="Group normalisation after the 3x3 convolutions."
     )
+    POOLER_TYPE: PoolerType = Field(default="ROIAlign", description=_POOLER_TYPE)
+    NORM: HeadNorm = Field(default="", description=_NORM)
 
 
 class RoiKeypointHead(Section):
@@ -185,6 +222,7 @@ class RoiKeypointHead(Section):
     SHARE_BOX_FEATURE_EXTRACTOR: bool = Field(
         default=True, description="Use the box head's features instead of an extractor of its own."
     )
+    POOLER_TYPE: PoolerType = Field(default="ROIAlign", description=_POOLER_TYPE)
 
 
 class Model(Section):
@@ -215,10 +253,15 @@ class Model(Section):
         "ModelCatalog), or empty for none. A last_checkpoint in OUTPUT_DIR wins.",
     )
     NUMERICS: str = Field(
-        default="detectron",
+        default="auto",
         description="Whose conventions the numbers follow (box widths, anchors, RoIAlign, NMS, "
-        "mask pasting): detectron = the old project and its weights.",
-        examples=["detectron"],
+        "mask pasting): detectron (the old project), detectron2, torchvision, mmdet, tensorpack; "
+        "auto = those of the weights in WEIGHT, else detectron.",
+        examples=["auto", "detectron", "detectron2", "torchvision", "mmdet", "tensorpack"],
+    )
+    CASCADE_ON: bool = Field(
+        default=False,
+        description="Cascade R-CNN: several box heads in a row, see MODEL.ROI_CASCADE.",
     )
     BACKBONE: Backbone = Field(default_factory=Backbone, description="From image to feature maps.")
     FPN: Fpn = Field(default_factory=Fpn, description="Feature pyramid.")
@@ -231,6 +274,9 @@ class Model(Section):
     )
     ROI_BOX_HEAD: RoiBoxHead = Field(
         default_factory=RoiBoxHead, description="Class and box of each region."
+    )
+    ROI_CASCADE: RoiCascade = Field(
+        default_factory=RoiCascade, description="Stages of Cascade R-CNN."
     )
     ROI_MASK_HEAD: RoiMaskHead = Field(
         default_factory=RoiMaskHead, description="Mask of each detection."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field
 
@@ -29,6 +29,10 @@ NonNegativeNumber: TypeAlias = Count | NonNegative
 """As NonNegative, but a whole number stays one: the old default is written without a point."""
 
 PositiveNumber: TypeAlias = Size | Positive
+
+BoxLossType: TypeAlias = Literal["smooth_l1", "giou", "diou", "ciou"]
+HeadNorm: TypeAlias = Literal["", "BN", "SyncBN", "GN"]
+PoolerType: TypeAlias = Literal["ROIAlign", "ROIPool"]
 
 Sizes: TypeAlias = Annotated[tuple[Size, ...], Field(min_length=1)]
 Ratios: TypeAlias = Annotated[tuple[Positive, ...], Field(min_length=1)]

@@ -11,8 +11,10 @@ from typing import Literal
 from pydantic import Field
 
 from maskrcnn_benchmark.config.kinds import (
+    BoxLossType,
     Classes,
     Count,
+    HeadNorm,
     NonNegative,
     Positive,
     PositiveNumber,
@@ -30,13 +32,18 @@ class Backbone(Section):
     CONV_BODY: str = Field(
         default="R-50-C4",
         description="Name of the backbone: R-{18,34,50,101,152}-{C4,C5,FPN} (ResNet and ResNeXt), "
-        "R-{50,101}-FPN-RETINANET or FBNet.",
+        "R-{50,101}-FPN-RETINANET, FBNet, timm/NAME[-FPN] or torchvision/NAME[-FPN].",
         examples=["R-50-C4", "R-101-C4", "R-50-FPN", "R-101-FPN", "R-18-FPN", "R-50-FPN-RETINANET"],
     )
     FREEZE_CONV_BODY_AT: int = Field(
         default=2,
         description="How many leading stages keep their weights: 0 none, 1 the stem, 2 the stem "
         "and layer1, and so on.",
+    )
+    NORM: Literal["", "FrozenBN", "BN", "SyncBN", "GN"] = Field(
+        default="",
+        description="Norm of timm and torchvision bodies; empty = the network's own. ResNets: see "
+        "MODEL.RESNETS.NORM.",
     )
 
 
@@ -47,6 +54,10 @@ class Fpn(Section):
         default=False, description="Group normalisation after each convolution of the FPN."
     )
     USE_RELU: bool = Field(default=False, description="ReLU after each convolution of the FPN.")
+    NORM: HeadNorm = Field(
+        default="",
+        description="Norm after each convolution: BN, SyncBN or GN; empty = what USE_GN says.",
+    )
 
 
 class GroupNorm(Section):
@@ -145,6 +156,18 @@ class Rpn(Section):
         default="SingleConvRPNHead",
         description="Name of the RPN's head: SingleConvRPNHead or FBNet.rpn_head.",
         examples=["SingleConvRPNHead", "FBNet.rpn_head"],
+    )
+    NUM_CONVS: Size = Field(
+        default=1, description="3x3 convolutions of SingleConvRPNHead, one after the other."
+    )
+    LOSS_TYPE: BoxLossType = Field(
+        default="smooth_l1",
+        description="Loss of the boxes: smooth_l1 on the deltas, or giou, diou, ciou on the boxes.",
+    )
+    SMOOTH_L1_BETA: NonNegative = Field(
+        default=1.0 / 9,
+        description="Where the smooth L1 loss turns from square to linear, in units of deltas; "
+        "0 = L1.",
     )
 
 
@@ -251,9 +274,18 @@ class RetinaNet(Section):
         default=4.0,
         description="The box loss is divided by this and the number of positive anchors.",
     )
-    BBOX_REG_BETA: Positive = Field(
+    BBOX_REG_BETA: NonNegative = Field(
         default=0.11,
-        description="Where the smooth L1 loss turns from square to linear, in units of deltas.",
+        description="Where the smooth L1 loss turns from square to linear, in units of deltas; "
+        "0 = L1.",
+    )
+    BBOX_REG_WEIGHTS: tuple[Positive, Positive, Positive, Positive] = Field(
+        default=(10.0, 10.0, 5.0, 5.0),
+        description="Factors on the four box deltas (dx, dy, dw, dh) that the head learns.",
+    )
+    LOSS_TYPE: BoxLossType = Field(
+        default="smooth_l1",
+        description="Loss of the boxes: smooth_l1 on the deltas, or giou, diou, ciou on the boxes.",
     )
     PRE_NMS_TOP_N: Size = Field(
         default=1000, description="Best detections per image and feature map that enter NMS."

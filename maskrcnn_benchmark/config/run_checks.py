@@ -13,7 +13,7 @@ STEPS (60000, 80000) is refused when the training starts, with the STEPS to add.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Callable, Iterable, Set
 from typing import TYPE_CHECKING
 
 from maskrcnn_benchmark.config.check import Check, given
@@ -56,11 +56,26 @@ def _test_sizes(config: Config) -> str | None:
     )
 
 
+def _channels(name: str) -> Callable[[Config], str | None]:
+    def find(config: Config) -> str | None:
+        numbers, channels = len(config.INPUT[name]), config.INPUT.CHANNELS
+        if numbers == channels:
+            return None
+        return (
+            f"{given(config, f'INPUT.{name}')}: expected a tuple of {channels} numbers, one for each of "
+            f"{given(config, 'INPUT.CHANNELS')}"
+        )
+
+    return find
+
+
 CHECKS = (
     *NETWORK_CHECKS,
     Check(("SOLVER.STEPS", "SOLVER.MAX_ITER"), _steps_within_run, training=True),
     Check(("INPUT.MIN_SIZE_TRAIN", "INPUT.MAX_SIZE_TRAIN"), _train_sizes, training=True),
     Check(("INPUT.MIN_SIZE_TEST", "INPUT.MAX_SIZE_TEST"), _test_sizes),
+    Check(("INPUT.PIXEL_MEAN", "INPUT.CHANNELS"), _channels("PIXEL_MEAN")),
+    Check(("INPUT.PIXEL_STD", "INPUT.CHANNELS"), _channels("PIXEL_STD")),
 )
 
 

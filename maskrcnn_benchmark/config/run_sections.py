@@ -37,16 +37,25 @@ class Input(Section):
     MAX_SIZE_TEST: Size = Field(
         default=1333, description="Most pixels of the long side of the resized image, at test."
     )
-    PIXEL_MEAN: tuple[float, float, float] = Field(
+    PIXEL_MEAN: Annotated[tuple[float, ...], Field(min_length=1)] = Field(
         default=(102.9801, 115.9465, 122.7717),
         description="Subtracted from each channel: in BGR and 0-255 with TO_BGR255, else RGB and 0-1.",
     )
-    PIXEL_STD: tuple[Positive, Positive, Positive] = Field(
+    PIXEL_STD: Annotated[tuple[Positive, ...], Field(min_length=1)] = Field(
         default=(1.0, 1.0, 1.0),
         description="Each channel is divided by this after the mean is subtracted.",
     )
     TO_BGR255: bool = Field(
         default=True, description="The network sees BGR in 0-255 (true) or RGB in 0-1 (false)."
+    )
+    CHANNELS: Size = Field(
+        default=3,
+        description="Channels of the images; PIXEL_MEAN and PIXEL_STD have as many numbers.",
+    )
+    BIT_DEPTH: Literal[8, 16] = Field(
+        default=8,
+        description="Bits per channel of the image files; 16-bit values are scaled to 0-255 (or "
+        "0-1) before mean and std.",
     )
     BRIGHTNESS: NonNegative = Field(
         default=0.0,
@@ -103,6 +112,16 @@ class Datasets(Section):
         default={},
         description="Data sets given directly, name -> {ann_file: COCO json, img_dir: folder}; "
         "their names can stand in TRAIN and TEST.",
+    )
+    KEYPOINT_FLIP_PAIRS: tuple[tuple[Count, Count], ...] = Field(
+        default=(),
+        description="Pairs of keypoints (from 0) that change places in a mirrored image; empty = "
+        "from the names in the annotation file (left_.., right_..).",
+    )
+    KEYPOINT_OKS_SIGMAS: tuple[Positive, ...] = Field(
+        default=(),
+        description="Tolerance of each keypoint in the evaluation, as a share of the object's "
+        "scale; empty = the annotation file's, or COCO's for 17 keypoints.",
     )
 
 

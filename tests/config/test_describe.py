@@ -17,7 +17,7 @@ from maskrcnn_benchmark.config.describe import describe_field, describe_value
         ("MODEL.RPN.NMS_THRESH", "a number from 0 to 1"),
         ("MODEL.RPN.ANCHOR_SIZES", "a tuple of one or more numbers or tuples of numbers"),
         ("SOLVER.STEPS", "a tuple of whole numbers of at least 1"),
-        ("INPUT.PIXEL_MEAN", "a tuple of 3 numbers"),
+        ("INPUT.PIXEL_MEAN", "a tuple of one or more numbers"),
         ("DATASETS.TRAIN", "a tuple of texts"),
         ("MODEL.RESNETS.STAGE_WITH_DCN", "a tuple of 4 values, true or false"),
         ("DATALOADER.ON_ERROR", 'one of "stop", "skip"'),
