@@ -49,31 +49,62 @@ def match_boxes(
     batch, max_targets = valid.shape
     if candidates.dim() == 2:
         candidates = candidates.expand(batch, -1, -1)
-    chunk = max(1, MAX_PAIRS // (batch * max_targets))
-    pieces = candidates.split(chunk, dim=1)
-    overlaps = [_overlaps(targets, valid, pieces[0], offset)]
-    best = [overlaps[0].max(dim=1)]
-    best_of_target = overlaps[0].amax(dim=2)  # (B, G)
-    for piece in pieces[1:]:
-        iou = _overlaps(targets, valid, piece, offset)
-        best.append(iou.max(dim=1))
-        best_of_target = torch.maximum(best_of_target, iou.amax(dim=2))
-    value = torch.cat([b.values for b in best], dim=1)  # (B, A)
-    index = torch.cat([b.indices for b in best], dim=1)
+    pieces = candidates.split(max(1, MAX_PAIRS // (batch * max_targets)), dim=1)
+    groups = [_nearby(targets, valid, piece, offset, len(pieces)) for piece in pieces]
+    first = valid.to(torch.int8).argmax(dim=1, keepdim=True)  # (B, 1)
+    values, indices = [], []
+    best_of_target = torch.zeros_like(targets[..., 0])  # (B, G)
+    for piece, near in zip(pieces, groups, strict=True):
+        iou = _overlaps(targets, valid, piece, offset, near)
+        value, index = iou.max(dim=1)
+        if near is None:
+            best_of_target = torch.maximum(best_of_target, iou.amax(dim=2))
+        else:
+            best_of_target[:, near] = torch.maximum(best_of_target[:, near], iou.amax(dim=2))
+            # Of several overlaps of 0, those with targets further away included, the first target's counts.
+            index = torch.where(value > 0, near[index], first)
+            value = value.clamp(min=0).masked_fill(~valid.any(dim=1)[:, None], -1.0)
+        values.append(value)
+        indices.append(index)
+    value, index = torch.cat(values, dim=1), torch.cat(indices, dim=1)  # (B, A)
 
     matches = torch.where(value < high_threshold, BETWEEN_THRESHOLDS, index)
     matches = torch.where(value < low_threshold, BELOW_LOW_THRESHOLD, matches)
     if allow_low_quality:
         # Padded targets have overlap -1 with everything; -2 equals none of them.
         wanted = torch.where(valid, best_of_target, -2.0)[:, :, None]  # (B, G, 1)
-        is_best = [(overlaps[0] == wanted).any(dim=1)]
-        for piece in pieces[1:]:
-            is_best.append((_overlaps(targets, valid, piece, offset) == wanted).any(dim=1))
-        matches = torch.where(torch.cat(is_best, dim=1), index, matches)
+        is_best = []
+        for piece, near in zip(pieces, groups, strict=True):
+            iou = _overlaps(targets, valid, piece, offset, near)
+            is_best.append((iou == (wanted if near is None else wanted[:, near])).any(dim=1))
+        # A target that overlaps nothing has overlap 0 with every candidate.
+        is_lonely = (wanted == 0).any(dim=1)  # (B, 1)
+        matches = torch.where(torch.cat(is_best, dim=1) | is_lonely, index, matches)
     return matches
 
 
-def _overlaps(targets: Tensor, valid: Tensor, candidates: Tensor, offset: float) -> Tensor:
-    """IoU (B, G, A) in which the rows of padded targets are -1."""
+def _nearby(
+    targets: Tensor, valid: Tensor, candidates: Tensor, offset: float, num_pieces: int
+) -> Tensor | None:
+    """Which targets may overlap one of the candidates, (n,) with n at least 1; None for all.
+
+    Anchors come row by row, so a piece of them meets few of many targets: 2,000 objects on 4,000 x 4,000 pixels are
+    8 billion pairs, of which a few hundredths overlap. Only eagerly on a CPU, as the number depends on the data.
+    """
+    if num_pieces == 1 or candidates.device.type != "cpu" or torch.compiler.is_compiling():
+        return None
+    low = candidates[..., :2].amin(dim=1, keepdim=True)  # (B, 1, 2)
+    high = candidates[..., 2:].amax(dim=1, keepdim=True)
+    meets = (targets[..., 2:] + offset > low) & (targets[..., :2] < high + offset)
+    near = (meets.all(dim=2) & valid).any(dim=0).nonzero().squeeze(1)
+    return near if near.numel() else near.new_zeros(1)
+
+
+def _overlaps(
+    targets: Tensor, valid: Tensor, candidates: Tensor, offset: float, near: Tensor | None
+) -> Tensor:
+    """IoU (B, G, A), of nearby targets only (B, n, A) if they are given; the rows of padded targets are -1."""
+    if near is not None:
+        targets, valid = targets[:, near], valid[:, near]
     iou = box_iou(targets, candidates, offset=offset)
     return iou.masked_fill_(~valid[:, :, None], -1.0)

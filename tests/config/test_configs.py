@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,10 @@ from maskrcnn_benchmark.config import Config, get_defaults
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 FILES = sorted(path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob("*.yaml"))
+
+
+# Not in the old project.
+NEW_FOLDERS = ("quickstart/", "mobilenet/", "cascade/")
 
 
 def load(name: str) -> Config:
@@ -37,6 +42,14 @@ def test_config_opens_with_the_command_to_run_it(name: str) -> None:
     head = list(takewhile(lambda line: line.startswith("#"), lines))
     assert any(line.split()[1:2] == ["maskrcnn"] for line in head)
     assert max(map(len, lines)) <= 100
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if not name.startswith(NEW_FOLDERS)])
+def test_old_configs_say_what_was_published(name: str) -> None:
+    lines = (CONFIGS / name).read_text().splitlines()
+    (line,) = (line for line in lines if line.startswith("# Published: "))
+    figures = re.fullmatch(r"# Published: (nothing|(?:\S+ )?(?:AP|AR@1000) .+ \(.+\))\.", line)
+    assert figures, line
 
 
 @pytest.mark.shared_data

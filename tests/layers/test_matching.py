@@ -62,9 +62,13 @@ def whole_boxes(generator: np.random.Generator, *shape: int) -> Tensor:
     return torch.from_numpy(np.concatenate((corner, corner + size), axis=-1)).float()
 
 
+@pytest.mark.parametrize("pairs", [matching.MAX_PAIRS, 23])
 @pytest.mark.parametrize("allow_low_quality", [True, False])
 @pytest.mark.parametrize("offset", [1.0, 0.0])
-def test_matches_equal_the_plain_rule(offset: float, allow_low_quality: bool) -> None:
+def test_matches_equal_the_plain_rule(
+    offset: float, allow_low_quality: bool, pairs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matching, "MAX_PAIRS", pairs)
     generator = np.random.default_rng(3)
     for _ in range(25):
         batch, most, count = (int(generator.integers(1, n)) for n in (4, 6, 40))
