@@ -27,7 +27,8 @@ from maskrcnn_benchmark.modeling.detector import GeneralizedRCNN
 from maskrcnn_benchmark.modeling.poolers import Rows
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.image_list import ImageList, to_image_list
-from maskrcnn_benchmark.structures.padded import Proposals
+from maskrcnn_benchmark.structures.keypoint import PersonKeypoints
+from maskrcnn_benchmark.structures.padded import PaddedDetections, Proposals
 from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
 
 # Each image alone, and both in one batch: prefix -> number of the image.
@@ -95,6 +96,8 @@ class GoldenCase:
             target = BoxList(entry["boxes"], image.size)
             target.add_field("labels", torch.tensor(entry["labels"]))
             target.add_field("masks", SegmentationMask(entry["polygons"], image.size))
+            if "keypoints" in entry:
+                target.add_field("keypoints", PersonKeypoints(entry["keypoints"], image.size))
             samples.append(transform(image, target))
         return samples
 
@@ -120,6 +123,17 @@ class GoldenCase:
             features = head.feature_extractor(self.infer(run).features, boxes[None], rows)
             logits, deltas = head.predictor(features)
         return logits, deltas
+
+    def find_keypoints(self, run: str) -> tuple[Tensor, Tensor]:
+        """Keypoints (N, K, 3) and logits (N, K) in the detections that were recorded for an image."""
+        assert self.model.roi_heads is not None
+        assert self.model.roi_heads.keypoint is not None
+        recorded = (self.recorded[f"{run}_{name}"][None] for name in ("boxes", "scores", "labels"))
+        boxes, scores, labels = recorded
+        detections = PaddedDetections(boxes, scores, labels, torch.ones_like(scores).bool())
+        with torch.inference_mode():
+            keypoints, logits = self.model.roi_heads.keypoint(self.infer(run).features, detections)
+        return keypoints[0], logits[0]
 
     def boxlist(self, prefix: str) -> BoxList:
         """Our detections for one of RUNS."""

@@ -23,6 +23,11 @@ from maskrcnn_benchmark.modeling.roi_heads.box_head import (
     ResNetConv5FeatureExtractor,
 )
 from maskrcnn_benchmark.modeling.roi_heads.box_head.inference import BoxPostProcessor
+from maskrcnn_benchmark.modeling.roi_heads.keypoint_head import (
+    KeypointFeatureExtractor,
+    KeypointHead,
+    KeypointPredictor,
+)
 from maskrcnn_benchmark.modeling.roi_heads.mask_head import (
     MaskFeatureExtractor,
     MaskHead,
@@ -33,11 +38,13 @@ from maskrcnn_benchmark.modeling.roi_heads.sampling import RegionSampler
 from maskrcnn_benchmark.modeling.rpn import RPN, AnchorGenerator, RPNHead
 from maskrcnn_benchmark.modeling.rpn.rpn import ProposalLimits
 from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.structures.keypoint import Keypoints
 from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
 
 Kind = Literal["FPN", "C4"]
 
 WIDTH = 8
+KEYPOINTS = 5
 
 
 def thin_backbone(kind: Kind = "FPN") -> Backbone:
@@ -65,13 +72,14 @@ def thin_detector(
     classes: int = 4,
     with_heads: bool = True,
     with_masks: bool = True,
+    with_keypoints: bool = False,
     detections: int = 20,
     per_batch: bool = False,
     seed: int = 0,
 ) -> GeneralizedRCNN:
     """A detector in eval mode whose random weights make it find something.
 
-    The mask head of a C4 detector shares the features of the box head.
+    The mask and keypoint heads of a C4 detector share the features of the box head.
     """
     torch.manual_seed(seed)
     backbone = thin_backbone(kind)
@@ -90,7 +98,14 @@ def thin_detector(
     if with_heads:
         box = _box_head(kind, backbone.out_channels, classes, detections)
         mask = _mask_head(box, kind, backbone.out_channels, classes) if with_masks else None
-        heads = ROIHeads(box=box, mask=mask, share_box_features=with_masks and kind == "C4")
+        keypoint = _keypoint_head(box, kind, backbone.out_channels) if with_keypoints else None
+        heads = ROIHeads(
+            box=box,
+            mask=mask,
+            keypoint=keypoint,
+            share_box_features=with_masks and kind == "C4",
+            share_box_features_with_keypoints=kind == "C4",
+        )
     model = GeneralizedRCNN(
         backbone=backbone, rpn=rpn, roi_heads=heads, size_divisible=32 if kind == "FPN" else 0
     )
@@ -136,6 +151,21 @@ def _mask_head(box: BoxHead, kind: Kind, channels: int, classes: int) -> MaskHea
     )
 
 
+def _keypoint_head(box: BoxHead, kind: Kind, channels: int) -> KeypointHead:
+    extractor: nn.Module = box.feature_extractor
+    if kind == "FPN":
+        extractor = KeypointFeatureExtractor(
+            pooler=_pooler(kind, 5), in_channels=channels, layers=(12, 12)
+        )
+    width = extractor.out_channels
+    assert isinstance(width, int)
+    return KeypointHead(
+        feature_extractor=extractor,
+        predictor=KeypointPredictor(in_channels=width, num_keypoints=KEYPOINTS),
+        resolution=20 if kind == "FPN" else 12,
+    )
+
+
 def _spread(model: GeneralizedRCNN) -> None:
     """Scale the last layers so that they tell places and classes apart, as those of a trained detector do."""
     model.eval()
@@ -172,7 +202,7 @@ def make_images(*sizes: tuple[int, int], seed: int = 1) -> list[Tensor]:
 def make_target(
     height: int, width: int, *, count: int, classes: int = 4, seed: int = 0, masks: bool = True
 ) -> BoxList:
-    """`count` boxes with labels, polygons (diamonds in their boxes) and a sample seed."""
+    """`count` boxes with labels, polygons (diamonds in their boxes), keypoints and a sample seed."""
     generator = torch.Generator().manual_seed(seed)
     size = torch.tensor([float(width), float(height)])
     corner = torch.rand(count, 2, generator=generator) * size * 0.6
@@ -186,5 +216,9 @@ def make_target(
             for a, b, c, d in boxes.tolist()
         ]
         target.add_field("masks", SegmentationMask(outlines, (width, height)))
+    places = torch.rand(count, KEYPOINTS, 2, generator=generator)
+    points = corner[:, None] + places * extent[:, None]
+    visibility = torch.randint(0, 3, (count, KEYPOINTS, 1), generator=generator)
+    target.add_field("keypoints", Keypoints(torch.cat((points, visibility), 2), (width, height)))
     target.sample_seed = 1000 + seed
     return target

@@ -7,6 +7,8 @@ nothing. Accepted layouts (any mixture, searched two folders deep):
     my_coco/{train,val}.json                             images in my_coco/images/
     my_coco/{train,valid}/_annotations.coco.json         images beside the json
     my_coco/trainval.json                                one file: training only
+
+Where keypoints are wanted, annotations/person_keypoints_{train,val}2017.json goes before instances_*.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ _SPLIT_WORDS = {
     "val": ("val", "valid", "validation", "minival", "dev"),
     "test": ("test", "testing"),
 }
+# COCO's annotation files of objects, and of objects with keypoints.
+_OBJECTS, _KEYPOINTS = "instances", "person_keypoints"
 # COCO's annotation files that are not object boxes; used only if nothing else is there.
 _OTHER_TASKS = ("captions", "person_keypoints", "stuff", "panoptic", "image_info", "labels")
 _DEPTH = 2
@@ -42,6 +46,8 @@ class DirectDataset:
     class_names: tuple[str, ...]
     """One per category, in the order of the file, which is that of the labels; without background."""
     num_images: int
+    num_keypoints: int = 0
+    """Of each object; 0 where the categories name none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +80,12 @@ class DirectData:
         ]
 
 
-def find_data(folder: str | Path) -> DirectData:
+def find_data(folder: str | Path, *, keypoints: bool = False) -> DirectData:
     """Find the annotation files and image folders of a data set.
+
+    Args:
+        folder: that holds them.
+        keypoints: whether objects with keypoints are wanted.
 
     Raises:
         DatasetError: if nothing fits, or more than one thing does; the message lists them.
@@ -84,10 +94,12 @@ def find_data(folder: str | Path) -> DirectData:
     if not root.is_dir():
         raise DatasetError(f"Expected a folder with COCO annotations and images, got '{folder}'.")
     by_split = _annotation_files(root)
-    train = _choose(by_split["train"] or by_split["other"], "train", root)
+    task = _KEYPOINTS if keypoints else _OBJECTS
+    train = _choose(by_split["train"] or by_split["other"], "train", root, task)
     if train is None:
         raise DatasetError(_no_annotations(root, by_split))
-    val = _choose(by_split["val"], "val", root) or _choose(by_split["test"], "test", root)
+    val = _choose(by_split["val"], "val", root, task)
+    val = val or _choose(by_split["test"], "test", root, task)
     described = _describe(train, folders=_image_folders(root, train), split="train", name=root.name)
     if val is None:
         return _pair(described, None)
@@ -162,10 +174,17 @@ def _split_of(path: Path, root: Path) -> str:
     return "other"
 
 
-def _choose(paths: list[Path], split: str, root: Path) -> Path | None:
-    """Pick the one file with object annotations, or none; several are an error."""
+def _choose(paths: list[Path], split: str, root: Path, task: str) -> Path | None:
+    """Pick the one file with object annotations, or none; several are an error.
+
+    Args:
+        paths: that could be the split's.
+        split: for the message.
+        root: folder that holds them.
+        task: with this name a file goes before others.
+    """
     objects = [path for path in paths if not path.name.startswith(_OTHER_TASKS)]
-    instances = [path for path in objects if path.name.startswith("instances")] or objects
+    instances = [path for path in paths if path.name.startswith(task)] or objects
     if len(instances) != 1:
         instances = [path for path in instances or paths if _is_object_annotations(path)]
     if len(instances) > 1:
@@ -185,8 +204,8 @@ def _is_object_annotations(path: Path) -> bool:
     return True
 
 
-def _load(path: Path) -> tuple[list[str], tuple[str, ...]]:
-    """Return the image file names and the class names of a COCO file."""
+def _load(path: Path) -> tuple[list[str], tuple[str, ...], int]:
+    """Return the image file names, the class names and the number of keypoints of a COCO file."""
     try:
         content = json.loads(path.read_bytes())
     except OSError as error:
@@ -215,7 +234,8 @@ def _load(path: Path) -> tuple[list[str], tuple[str, ...]]:
     if not names or not categories:
         what = "images" if not names else "categories"
         raise DatasetError(f"Annotation file '{path}' declares no {what}.")
-    return names, tuple(name for _, name in categories)
+    counts = [len(each.get("keypoints") or ()) for each in content["categories"]]
+    return names, tuple(name for _, name in categories), max(counts)
 
 
 def _image_folders(root: Path, annotations: Path) -> list[Path]:
@@ -235,7 +255,7 @@ def _image_folders(root: Path, annotations: Path) -> list[Path]:
 
 
 def _describe(annotations: Path, *, folders: list[Path], split: str, name: str) -> DirectDataset:
-    file_names, class_names = _load(annotations)
+    file_names, class_names, num_keypoints = _load(annotations)
     images = _best_folder(folders, _sample(file_names))
     if images is None:
         looked = folders[0] if len(folders) == 1 else f"any of {len(folders)} folders beside it"
@@ -250,6 +270,7 @@ def _describe(annotations: Path, *, folders: list[Path], split: str, name: str) 
         images=images.expanduser().resolve(),
         class_names=class_names,
         num_images=len(file_names),
+        num_keypoints=num_keypoints,
     )
 
 

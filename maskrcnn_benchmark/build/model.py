@@ -1,6 +1,7 @@
 """Config -> network. One function for each part, so that key -> argument is one search away.
 
-Backbones are in `build.backbones`, the proposal network in `build.proposals`, heads in `build.*_head`.
+Backbones are in `build.backbones`, the proposal network in `build.proposals`, heads in `build.*_head`,
+RetinaNet in `build.retinanet`.
 """
 
 from __future__ import annotations
@@ -10,14 +11,17 @@ import torch
 from maskrcnn_benchmark.build.backbones import build_backbone
 from maskrcnn_benchmark.build.parts import has_fpn
 from maskrcnn_benchmark.build.proposals import build_rpn
+from maskrcnn_benchmark.build.retinanet import build_retinanet
 from maskrcnn_benchmark.build.roi_heads import build_roi_heads
 from maskrcnn_benchmark.config import Config
 from maskrcnn_benchmark.errors import ConfigError
+from maskrcnn_benchmark.modeling.backbone import Backbone
+from maskrcnn_benchmark.modeling.detector.detector import Detector
 from maskrcnn_benchmark.modeling.detector.generalized_rcnn import GeneralizedRCNN
-from maskrcnn_benchmark.numerics import get_numerics
+from maskrcnn_benchmark.numerics import Numerics, get_numerics
 
 
-def build_model(cfg: Config) -> GeneralizedRCNN:
+def build_model(cfg: Config) -> Detector:
     """The detector that the config describes, in channels-last memory format, on the CPU, with initial weights.
 
     Raises:
@@ -27,14 +31,19 @@ def build_model(cfg: Config) -> GeneralizedRCNN:
         raise ConfigError(
             f"MODEL.META_ARCHITECTURE: expected 'GeneralizedRCNN', got {cfg.MODEL.META_ARCHITECTURE!r}."
         )
-    for key, name in (("RETINANET_ON", "RetinaNet"), ("KEYPOINT_ON", "Keypoint R-CNN")):
-        if getattr(cfg.MODEL, key):
-            raise ConfigError(
-                f"MODEL.{key}: {name} is not in this version. Set it to False, or use a Faster or Mask R-CNN config."
-            )
     numerics = get_numerics(cfg.MODEL.NUMERICS)
     backbone = build_backbone(cfg)
-    model = GeneralizedRCNN(
+    build = build_retinanet if cfg.MODEL.RETINANET_ON else build_generalized_rcnn
+    model: Detector = build(cfg, backbone=backbone, numerics=numerics)
+    # The convolutions of a CPU, and of a GPU's tensor cores, work on channels that lie side by side.
+    return model.to(memory_format=torch.channels_last)
+
+
+def build_generalized_rcnn(
+    cfg: Config, *, backbone: Backbone, numerics: Numerics
+) -> GeneralizedRCNN:
+    """The two-stage detector, or with RPN_ONLY the proposal network, behind a backbone."""
+    return GeneralizedRCNN(
         backbone=backbone,
         rpn=build_rpn(
             cfg, in_channels=backbone.out_channels, numerics=numerics, strides=backbone.strides
@@ -44,5 +53,3 @@ def build_model(cfg: Config) -> GeneralizedRCNN:
         else build_roi_heads(cfg, in_channels=backbone.out_channels, numerics=numerics),
         size_divisible=max(cfg.DATALOADER.SIZE_DIVISIBILITY, 32 if has_fpn(cfg) else 0),
     )
-    # The convolutions of a CPU, and of a GPU's tensor cores, work on channels that lie side by side.
-    return model.to(memory_format=torch.channels_last)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from maskrcnn_benchmark.build.registered import registered_names
 from maskrcnn_benchmark.config import Config
 from maskrcnn_benchmark.errors import ConfigError
 from maskrcnn_benchmark.layers.norms import NormName
+from maskrcnn_benchmark.modeling import registry
 from maskrcnn_benchmark.modeling.backbone import ResNetStages
 from maskrcnn_benchmark.modeling.poolers import Pooler
 from maskrcnn_benchmark.modeling.roi_heads.box_head import ResNetConv5FeatureExtractor
@@ -37,9 +39,14 @@ def parse_conv_body(cfg: Config) -> tuple[int, str]:
     match = CONV_BODY.fullmatch(name)
     if match is None:
         raise ConfigError(
-            f"MODEL.BACKBONE.CONV_BODY: expected R-<18|34|50|101|152>-<C4|C5|FPN|FPN-RETINANET>, got {name!r}."
+            "MODEL.BACKBONE.CONV_BODY: expected R-<18|34|50|101|152>-<C4|C5|FPN|FPN-RETINANET>, FBNet, timm/NAME, "
+            f"torchvision/NAME or one registered in registry.BACKBONES ({_users_backbones()}), got {name!r}."
         )
     return int(match[1]), match[2]
+
+
+def _users_backbones() -> str:
+    return ", ".join(registered_names(registry.BACKBONES)) or "none so far"
 
 
 def resnet_arguments(cfg: Config) -> dict[str, Any]:
@@ -100,6 +107,8 @@ def build_pooler(head: Any, numerics: Numerics) -> Pooler:
         sampling_ratio=head.POOLER_SAMPLING_RATIO,
         aligned=numerics.roi_align_aligned,
         box_offset=numerics.box_offset,
+        kind=head.POOLER_TYPE,
+        level_eps=numerics.level_eps,
     )
 
 

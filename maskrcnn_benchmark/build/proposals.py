@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from maskrcnn_benchmark.build.registered import find_registered
+from maskrcnn_benchmark.build.backbones.fbnet import build_fbnet_rpn_head
+from maskrcnn_benchmark.build.registered import find_registered, unknown_part
 from maskrcnn_benchmark.config import Config
 from maskrcnn_benchmark.errors import ConfigError
 from maskrcnn_benchmark.modeling import registry
@@ -38,7 +39,7 @@ def build_rpn(
         aspect_ratios=rpn.ASPECT_RATIOS,
         strides=rpn.ANCHOR_STRIDE,
         straddle_threshold=rpn.STRADDLE_THRESH,
-        round_base=numerics.anchors == "detectron",
+        style=numerics.anchors,
     )
     return RPN(
         anchor_generator=anchors,
@@ -50,24 +51,40 @@ def build_rpn(
             bg_iou_threshold=rpn.BG_IOU_THRESHOLD,
             batch_size_per_image=rpn.BATCH_SIZE_PER_IMAGE,
             positive_fraction=rpn.POSITIVE_FRACTION,
+            loss=rpn.LOSS_TYPE,
+            beta=rpn.SMOOTH_L1_BETA,
+            normalizer=numerics.rpn_normalizer,
             box_offset=numerics.box_offset,
         ),
-        train_limits=ProposalLimits(
+        train_limits=build_limits(
+            per_level=numerics.proposals_per_level,
             pre_nms=rpn.PRE_NMS_TOP_N_TRAIN,
             post_nms=rpn.POST_NMS_TOP_N_TRAIN,
             total=rpn.FPN_POST_NMS_TOP_N_TRAIN,
             per_batch=rpn.FPN_POST_NMS_PER_BATCH,
         ),
-        test_limits=ProposalLimits(
+        test_limits=build_limits(
+            per_level=numerics.proposals_per_level,
             pre_nms=rpn.PRE_NMS_TOP_N_TEST,
             post_nms=rpn.POST_NMS_TOP_N_TEST,
             total=rpn.FPN_POST_NMS_TOP_N_TEST,
+            per_batch=False,
         ),
         nms_threshold=rpn.NMS_THRESH,
         nms_inclusive=numerics.nms_inclusive,
-        min_size=rpn.MIN_SIZE,
+        min_size=max(rpn.MIN_SIZE, numerics.min_proposal_size),
+        ranked_by=numerics.proposals_ranked_by,
         box_offset=numerics.box_offset,
     )
+
+
+def build_limits(
+    *, per_level: bool, pre_nms: int, post_nms: int, total: int, per_batch: bool
+) -> ProposalLimits:
+    """POST_NMS_TOP_N limits each level and FPN_POST_NMS_TOP_N the rest, or POST_NMS_TOP_N all of an image at once."""
+    if per_level:
+        return ProposalLimits(pre_nms=pre_nms, post_nms=post_nms, total=total, per_batch=per_batch)
+    return ProposalLimits(pre_nms=pre_nms, post_nms=0, total=post_nms)
 
 
 def build_rpn_head(cfg: Config, *, in_channels: int, num_anchors: int) -> nn.Module:
@@ -78,5 +95,9 @@ def build_rpn_head(cfg: Config, *, in_channels: int, num_anchors: int) -> nn.Mod
         head: nn.Module = registered(cfg, in_channels, num_anchors)
         return head
     if name == "SingleConvRPNHead":
-        return RPNHead(in_channels=in_channels, num_anchors=num_anchors)
-    raise ConfigError(f"MODEL.RPN.RPN_HEAD: expected 'SingleConvRPNHead', got {name!r}.")
+        return RPNHead(
+            in_channels=in_channels, num_anchors=num_anchors, num_convs=cfg.MODEL.RPN.NUM_CONVS
+        )
+    if name == "FBNet.rpn_head":
+        return build_fbnet_rpn_head(cfg, in_channels=in_channels, num_anchors=num_anchors)
+    raise unknown_part("MODEL.RPN.RPN_HEAD", name, registry.RPN_HEADS)

@@ -1,25 +1,134 @@
-"""Parts that users registered under the old registries, fitted into the padded core."""
+"""Parts that users registered under the old registries, fitted into the padded core.
+
+A user's part keeps its class's name, its parameters and their names. Where its `forward` speaks another language than
+the core (lists of BoxLists instead of padded tensors), a translating `forward` is put before it.
+
+B: images.    K: regions of each image, padded.    R: rows that are computed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, cast
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from maskrcnn_benchmark.config import Config
+from maskrcnn_benchmark.errors import ConfigError
 from maskrcnn_benchmark.modeling.backbone import Backbone
+from maskrcnn_benchmark.modeling.poolers import Rows
+from maskrcnn_benchmark.modeling.registry import BuiltIn
+from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.utils.registry import Registry
+
+_Module = TypeVar("_Module", bound=nn.Module)
 
 
 def find_registered(registry: Registry, name: str) -> Callable[..., Any] | None:
     """The user's part of that name, None where there is none."""
     part: Callable[..., Any] | None = registry.get(name)
-    return part
+    return None if isinstance(part, BuiltIn) else part
+
+
+def registered_names(registry: Registry) -> list[str]:
+    """What users registered, in order."""
+    return sorted(name for name, part in registry.items() if not isinstance(part, BuiltIn))
+
+
+def unknown_part(key: str, name: str, registry: Registry) -> ConfigError:
+    """The error for a name that is neither a part of this package nor registered.
+
+    Args:
+        key: of the config.
+        name: its value.
+        registry: of such parts.
+    """
+    known = ", ".join(map(repr, sorted(registry)))
+    return ConfigError(
+        f"{key}: expected one of {known}, got {name!r}. A part of your own is known once its module has been imported "
+        "and has registered it (maskrcnn_benchmark.modeling.registry)."
+    )
 
 
 def adapt_backbone(module: nn.Module, cfg: Config) -> Backbone:
-    """A user's backbone with the attributes that this package's have."""
+    """A user's backbone with the attributes that this package's have.
+
+    Raises:
+        ConfigError: if it does not say how many channels its maps have.
+    """
+    _require_channels(module, "MODEL.BACKBONE.CONV_BODY", cfg.MODEL.BACKBONE.CONV_BODY)
     if not hasattr(module, "strides"):
-        module.strides = tuple(cfg.MODEL.RPN.ANCHOR_STRIDE)  # type: ignore[assignment]
+        keys = cfg.MODEL
+        strides = keys.RETINANET.ANCHOR_STRIDES if keys.RETINANET_ON else keys.RPN.ANCHOR_STRIDE
+        module.strides = tuple(strides)  # type: ignore[assignment]
     return cast(Backbone, module)
+
+
+def adapt_extractor(module: _Module, head: Any, key: str) -> _Module:
+    """A user's feature extractor, also for padded regions.
+
+    Its `forward(maps, proposals)` gets lists of BoxLists without fields, whose size is that of the padded batch.
+
+    Args:
+        module: with the attribute `out_channels`.
+        head: section of the config, read for the scale of the finest map.
+        key: of the config, that names the extractor.
+
+    Raises:
+        ConfigError: if it does not say how many channels its features have.
+    """
+    _require_channels(module, key, head.FEATURE_EXTRACTOR)
+    module._pixels_per_cell = round(1 / head.POOLER_SCALES[0])
+    return put_before(module, BoxListExtractor)
+
+
+def adapt_predictor(module: _Module) -> _Module:
+    """A user's mask predictor, also for one class of each region."""
+    return module if hasattr(module, "forward_class") else put_before(module, AllClassesPredictor)
+
+
+def put_before(module: _Module, form: type) -> _Module:
+    """Let a module's class inherit from `form` first, which then stands before its own `forward`."""
+    own = type(module)
+    module.__class__ = type(own.__name__, (form, own), {"__module__": own.__module__})
+    return module
+
+
+class BoxListExtractor(nn.Module):
+    """Translates the core's call of a feature extractor into the old one."""
+
+    def forward(self, features: Sequence[Tensor], boxes: Any, rows: Rows | None = None) -> Tensor:
+        """Maps and boxes (B, K, 4) -> (R, ...); without `rows`, the old call with BoxLists."""
+        old: Callable[..., Tensor] = super().forward
+        if rows is None:
+            return old(features, boxes)
+        height, width = features[0].shape[-2:]
+        pixels = cast(int, self._pixels_per_cell)
+        size = (width * pixels, height * pixels)
+        return old(list(features), [BoxList(each, size) for each in _per_image(boxes, rows)])
+
+
+class AllClassesPredictor(nn.Module):
+    """Chooses one class of each region from a predictor that gives all of them."""
+
+    def forward_class(self, x: Tensor, labels: Tensor) -> Tensor:
+        """Logits of one class for each row: features of R rows, labels (R,) -> (R, M, M)."""
+        logits: Tensor = self(x)
+        return logits[torch.arange(len(labels), device=labels.device), labels].float()
+
+
+def _per_image(boxes: Tensor, rows: Rows) -> list[Tensor]:
+    """The boxes of the rows that are computed, image by image."""
+    if rows.chosen is None:
+        return list(boxes)
+    counts = torch.bincount(rows.chosen // boxes.shape[1], minlength=len(boxes))
+    return list(rows.take(boxes).split(counts.tolist()))
+
+
+def _require_channels(module: nn.Module, key: str, name: str) -> None:
+    if not isinstance(getattr(module, "out_channels", None), int):
+        raise ConfigError(
+            f"{key}: {name!r} is registered, but {type(module).__name__} has no attribute out_channels: set it in "
+            "__init__ to the number of channels that leave it."
+        )

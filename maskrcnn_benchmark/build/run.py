@@ -1,8 +1,9 @@
 """A whole run: `train(cfg)` and `test(cfg)`.
 
 What training leaves in OUTPUT_DIR: train.log, config.yml (all keys), environment.txt, labels.json,
-metrics.jsonl, tensorboard/, model_NNNNNNN.pth, model_final.pth, last_checkpoint, and
-inference/DATASET/ with the results of the final test.
+metrics.jsonl, tensorboard/, model_NNNNNNN.pth, model_final.pth, last_checkpoint,
+inference/DATASET/ with the results of the final test, and model_final.safetensors: the weights
+with all that is needed to use them elsewhere.
 """
 
 from __future__ import annotations
@@ -23,18 +24,22 @@ from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from maskrcnn_benchmark import __version__
-from maskrcnn_benchmark.build.checkpointer import find_in_model_catalog
+from maskrcnn_benchmark.build.checkpointer import find_in_model_catalog, open_weights
 from maskrcnn_benchmark.build.data import (
     build_test_loaders,
     build_train_loader,
     build_validation_loader,
 )
 from maskrcnn_benchmark.build.model import build_model
+from maskrcnn_benchmark.build.model_file import MODEL_FILE, write_model_file
 from maskrcnn_benchmark.build.run_folder import check_writable, describe_run, run_log
 from maskrcnn_benchmark.build.solver import build_lr_scheduler, build_optimizer
 from maskrcnn_benchmark.build.training import build_evaluation, build_inference, step_settings
+from maskrcnn_benchmark.build.weight_settings import adapt_config
 from maskrcnn_benchmark.checkpoint.checkpointer import Checkpointer
+from maskrcnn_benchmark.checkpoint.opening import LoadedFile
 from maskrcnn_benchmark.config import Config
+from maskrcnn_benchmark.data.datasets.evaluation import results_of
 from maskrcnn_benchmark.engine.distributed import (
     Place,
     distribute,
@@ -46,6 +51,7 @@ from maskrcnn_benchmark.engine.trainer import Periods, train_loop
 from maskrcnn_benchmark.engine.training_step import make_grad_scaler
 from maskrcnn_benchmark.errors import ConfigError
 from maskrcnn_benchmark.layers.norms import FrozenBatchNorm2d
+from maskrcnn_benchmark.numerics import get_numerics
 from maskrcnn_benchmark.solver.lr_scheduler import WarmupSchedule
 from maskrcnn_benchmark.utils.comm import get_world_size, is_main_process
 from maskrcnn_benchmark.utils.miscellaneous import mkdir, save_labels
@@ -80,14 +86,18 @@ def train(
     if not cfg.DATASETS.TRAIN:
         raise ConfigError("nothing to train on: DATASETS.TRAIN names no data set")
     with _start(cfg, log_folder=cfg.OUTPUT_DIR, local_rank=local_rank) as place:
+        cfg, opened = _open_weights(cfg, cfg.MODEL.WEIGHT, use_latest=resume)
         parts = _build_parts(cfg, place=place)
-        start_iteration = _restore(cfg, parts.checkpointer, resume=resume)
+        start_iteration = _restore(cfg, parts.checkpointer, opened, resume=resume)
         describe_run(cfg)
-        _train_parts(cfg, parts, place=place, start_iteration=start_iteration)
-        if skip_test:
-            return {}
+        about = _train_parts(cfg, parts, place=place, start_iteration=start_iteration)
         _share_statistics(parts.model)
-        return _score(cfg, parts.model, place=place)
+        results = {} if skip_test else _score(cfg, parts.model, place=place)
+        if is_main_process():
+            path = os.path.join(cfg.OUTPUT_DIR, MODEL_FILE)
+            logger.info("Saving the model for use elsewhere to %s", path)
+            write_model_file(path, parts.model.state_dict(), cfg, about=about, results=results)
+        return results
 
 
 def test(  # The verb, not a test of ours; so PT028 does not apply.
@@ -110,14 +120,37 @@ def test(  # The verb, not a test of ours; so PT028 does not apply.
     if not cfg.DATASETS.TEST:
         raise ConfigError("nothing to test on: DATASETS.TEST names no data set")
     with _start(cfg, log_folder=None, local_rank=local_rank) as place:
+        use_latest = checkpoint is None
+        cfg, opened = _open_weights(cfg, checkpoint or cfg.MODEL.WEIGHT, use_latest=use_latest)
         model = build_model(cfg).to(place.device)
-        checkpointer = Checkpointer(
-            model,
-            save_dir=cfg.OUTPUT_DIR,
-            find_in_catalog=lambda name: find_in_model_catalog(cfg, name),
-        )
-        checkpointer.load(checkpoint or cfg.MODEL.WEIGHT, use_latest=checkpoint is None)
+        checkpointer = Checkpointer(model, save_dir=cfg.OUTPUT_DIR, save_to_disk=False)
+        if opened is None:
+            checkpointer.load(use_latest=False)
+        elif use_latest and checkpointer.has_checkpoint():
+            checkpointer.resume(opened)
+        else:
+            checkpointer.load_weights(opened)
         return _score(cfg, model, place=place)
+
+
+def _open_weights(
+    cfg: Config, source: str, *, use_latest: bool
+) -> tuple[Config, LoadedFile | None]:
+    """Read what the network starts from, and adapt the configuration to it before anything is built.
+
+    Args:
+        cfg: of the run.
+        source: path, URL, catalog name, or "" for none.
+        use_latest: whether OUTPUT_DIR's last checkpoint, if there is one, goes before `source`.
+    """
+    last = Checkpointer(nn.Module(), save_dir=cfg.OUTPUT_DIR, save_to_disk=False)
+    if use_latest and last.has_checkpoint():
+        opened = last.open_last()
+    elif source:
+        opened = open_weights(cfg, source)
+    else:
+        return cfg, None
+    return adapt_config(cfg, opened.converted), opened
 
 
 @contextmanager
@@ -196,16 +229,18 @@ def _build_parts(cfg: Config, *, place: Place) -> _Parts:
     )
 
 
-def _restore(cfg: Config, checkpointer: Checkpointer, *, resume: bool) -> int:
+def _restore(
+    cfg: Config, checkpointer: Checkpointer, opened: LoadedFile | None, *, resume: bool
+) -> int:
     """Load the run's last checkpoint, or else the initial weights; return the iteration to start at."""
     if resume and checkpointer.has_checkpoint():
-        data = checkpointer.resume()
+        data = checkpointer.resume(opened)
         if (seed := data.get("seed", cfg.SEED)) != cfg.SEED:
             logger.warning(
                 "This run was started with SEED %s and goes on with SEED %s", seed, cfg.SEED
             )
         return int(data.get("iteration", 0))
-    if not cfg.MODEL.WEIGHT:
+    if opened is None:
         logger.info("No checkpoint found. Initializing model from scratch")
         if any(isinstance(part, FrozenBatchNorm2d) for part in checkpointer.model.modules()):
             logger.warning(
@@ -215,7 +250,7 @@ def _restore(cfg: Config, checkpointer: Checkpointer, *, resume: bool) -> int:
                 "and MODEL.BACKBONE.FREEZE_CONV_BODY_AT 0"
             )
         return 0
-    _, data = checkpointer.load_weights(cfg.MODEL.WEIGHT, allow_mismatch=True)
+    _, data = checkpointer.load_weights(opened, allow_mismatch=True)
     if iteration := data.get("iteration"):
         logger.info(
             "%s was saved at iteration %s; only its weights are used. To go on with that run, set "
@@ -226,9 +261,13 @@ def _restore(cfg: Config, checkpointer: Checkpointer, *, resume: bool) -> int:
     return 0
 
 
-def _train_parts(cfg: Config, parts: _Parts, *, place: Place, start_iteration: int) -> None:
+def _train_parts(
+    cfg: Config, parts: _Parts, *, place: Place, start_iteration: int
+) -> dict[str, Any]:
+    """Train; return what the checkpoints say beside the weights."""
     loader = build_train_loader(cfg, start_iteration)
     save_labels([loader.dataset], cfg.OUTPUT_DIR)
+    about = _about(cfg, loader.dataset)
     model = distribute(parts.model, place)
     with ExitStack() as stack:
         writers: Sequence[MetricWriter] = ()
@@ -266,10 +305,11 @@ def _train_parts(cfg: Config, parts: _Parts, *, place: Place, start_iteration: i
             scaler=parts.scaler,
             evaluate=evaluate,
             writers=writers,
-            checkpoint_data=_about(cfg, loader.dataset),
+            checkpoint_data=about,
             describe_image=lambda index: describe_image(loader.dataset, index),
             **step_settings(cfg),
         )
+    return about
 
 
 def _about(cfg: Config, dataset: Any) -> dict[str, Any]:
@@ -278,15 +318,29 @@ def _about(cfg: Config, dataset: Any) -> dict[str, Any]:
         "seed": cfg.SEED,
         "config": cfg.dump(),
         "class_names": class_names_of(dataset),
-        "numerics": cfg.MODEL.NUMERICS,
+        "category_ids": category_ids_of(dataset),
+        **_about_keypoints(cfg, dataset),
+        "numerics": get_numerics(cfg.MODEL.NUMERICS).name,
         "version": __version__,
     }
+
+
+def _about_keypoints(cfg: Config, dataset: Any) -> dict[str, Any]:
+    """Return what the keypoints of a model that finds them are, as far as the data set says."""
+    schema = getattr(dataset, "keypoint_schema", None)
+    return {"keypoints": schema.to_dict()} if cfg.MODEL.KEYPOINT_ON and schema else {}
 
 
 def class_names_of(dataset: Any) -> list[str] | None:
     """Return the names by label, background first; None for a data set that has none."""
     names = getattr(dataset, "class_names", None)
     return None if names is None else [str(name) for name in names]
+
+
+def category_ids_of(dataset: Any) -> list[int] | None:
+    """Return the data set's own id of each label from 1 on; None for one whose ids are the labels."""
+    ids = getattr(dataset, "contiguous_category_id_to_json_id", None)
+    return None if ids is None else [int(ids[label]) for label in sorted(ids)]
 
 
 def describe_image(dataset: Any, index: int) -> str:
@@ -315,5 +369,5 @@ def _score(cfg: Config, model: nn.Module, *, place: Place) -> dict[str, Any]:
             loader, name, output_folder=folder, expected_results=cfg.TEST.EXPECTED_RESULTS
         )
         if outcome is not None:
-            results[name] = outcome[0]
+            results[name] = results_of(outcome)
     return results

@@ -8,10 +8,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from maskrcnn_benchmark.build.test_time_aug import build_test_time_aug
 from maskrcnn_benchmark.config import Config
+from maskrcnn_benchmark.data.datasets.evaluation import results_of
 from maskrcnn_benchmark.engine.inference import inference
 from maskrcnn_benchmark.engine.metric_writers import MetricWriter
 from maskrcnn_benchmark.engine.validation import validation_losses
+from maskrcnn_benchmark.numerics import get_numerics
 from maskrcnn_benchmark.utils.metric_logger import MetricLogger
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -42,6 +45,9 @@ def build_inference(cfg: Config, model: nn.Module, *, device: torch.device) -> C
         output_folder: str | None = None,
         expected_results: Sequence[Any] = (),
     ) -> Any:
+        augmentation = None
+        if cfg.TEST.BBOX_AUG.ENABLED:
+            augmentation = build_test_time_aug(cfg, dataset=loader.dataset)
         return inference(
             model,
             loader,
@@ -54,6 +60,8 @@ def build_inference(cfg: Config, model: nn.Module, *, device: torch.device) -> C
             expected_results_sigma_tol=cfg.TEST.EXPECTED_RESULTS_SIGMA_TOL,
             output_folder=output_folder,
             dtype=build_dtype(cfg),
+            test_time_aug=augmentation,
+            numerics=get_numerics(cfg.MODEL.NUMERICS),
         )
 
     return score
@@ -90,7 +98,8 @@ def build_evaluation(
         for name, loader in zip(names, loaders, strict=True):
             outcome = score(loader, f"{name} [Validation]")
             if outcome is not None:
-                results = {task: dict(values) for task, values in outcome[0].results.items()}
+                measured = results_of(outcome).results
+                results = {task: dict(values) for task, values in measured.items()}
                 record(iteration, dataset=name, results=results)
         meters = validation_losses(model, validation_loader, device=device, dtype=build_dtype(cfg))
         losses = {name: meter.global_avg for name, meter in meters.meters.items()}

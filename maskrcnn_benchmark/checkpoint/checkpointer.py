@@ -18,10 +18,17 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from maskrcnn_benchmark.checkpoint.download import cache_url
-from maskrcnn_benchmark.checkpoint.files import read_checkpoint, write_checkpoint
-from maskrcnn_benchmark.checkpoint.matching import WeightMatch, load_exactly, load_state_dict
+from maskrcnn_benchmark.checkpoint.files import write_checkpoint
+from maskrcnn_benchmark.checkpoint.input_channels import adapt_input_channels
+from maskrcnn_benchmark.checkpoint.matching import (
+    WeightMatch,
+    load_exactly,
+    load_state_dict,
+    match_weights,
+)
+from maskrcnn_benchmark.checkpoint.opening import LoadedFile, fetch, open_file
 from maskrcnn_benchmark.checkpoint.optimizer_state import restore_optimizer
+from maskrcnn_benchmark.checkpoint.requirements import check_match, describe_other_classes
 from maskrcnn_benchmark.errors import CheckpointError
 from maskrcnn_benchmark.utils.atomic import atomic_write
 from maskrcnn_benchmark.utils.comm import is_main_process
@@ -173,12 +180,14 @@ class Checkpointer:
         if not f:
             self.logger.info("No checkpoint found. Initializing model from scratch")
             return {}
-        data = self._read(os.fspath(f))
-        load_state_dict(self.model, data.pop("model"))
+        _, data = self.load_weights(f)
         return self._restore_parts(data, os.fspath(f))
 
-    def resume(self) -> dict[str, Any]:
+    def resume(self, opened: LoadedFile | None = None) -> dict[str, Any]:
         """Restore the last checkpoint, name by name, or the newest readable one if it is damaged.
+
+        Args:
+            opened: what `open_last` returned, so that it is not read twice.
 
         Returns:
             What else was saved, such as `iteration`; {} if the folder has no last checkpoint.
@@ -188,60 +197,84 @@ class Checkpointer:
         """
         if not self.has_checkpoint():
             return {}
-        path, data = self._read_newest()
-        load_exactly(self.model, data.pop("model"), source=path)
-        return self._restore_parts(data, path)
+        opened = opened or self.open_last()
+        load_exactly(self.model, opened.converted.weights, source=opened.path)
+        return self._restore_parts(dict(opened.rest), opened.path)
 
     def load_weights(
-        self, f: str | os.PathLike[str], *, allow_mismatch: bool = False
+        self, f: str | os.PathLike[str] | LoadedFile, *, allow_mismatch: bool = False
     ) -> tuple[WeightMatch, dict[str, Any]]:
-        """Load the weights of a file and nothing else; see `matching.load_state_dict`.
+        """Load the weights of a file and nothing else.
+
+        Args:
+            f: path, http(s) URL or `catalog://` name, in any dialect; or a file that was opened already.
+            allow_mismatch: whether class layers of another size stay as they are (to train on other classes).
 
         Returns:
             What went where, and what the file holds besides the weights.
+
+        Raises:
+            CheckpointError: if the file cannot be read, or lacks what the model needs; see `requirements`.
         """
-        data = self._read(os.fspath(f))
-        match = load_state_dict(self.model, data.pop("model"), allow_mismatch=allow_mismatch)
-        return match, data
+        opened = f if isinstance(f, LoadedFile) else self.open(f)
+        state = self.model.state_dict()
+        loaded = adapt_input_channels(state, opened.converted.weights)
+        match = match_weights(state, loaded)
+        if match.pairs or match.mismatched:
+            check_match(
+                state,
+                loaded,
+                match,
+                is_detector=opened.converted.is_detector,
+                source=opened.path,
+                allow_other_classes=allow_mismatch,
+            )
+        match = load_state_dict(self.model, loaded, allow_mismatch=allow_mismatch)
+        if difference := describe_other_classes(state, loaded, match.mismatched):
+            self.logger.warning("%s: the layers of classes are trained anew", difference)
+        return match, dict(opened.rest)
 
-    def _read(self, f: str) -> dict[str, Any]:
-        self.logger.info("Loading checkpoint from %s", f)
-        if f.startswith("catalog://"):
-            if self._find_in_catalog is None:
-                raise CheckpointError(f"{f}: no catalog of models is known here; give a path")
-            f = self._find_in_catalog(f.removeprefix("catalog://"))
-            self.logger.info("It stands for %s", f)
-        if f.startswith(("http://", "https://")):
-            f = cache_url(f)
-        return read_checkpoint(f)
+    def open(self, f: str | os.PathLike[str]) -> LoadedFile:
+        """Fetch and read a file of weights, without loading them into the model.
 
-    def _read_newest(self) -> tuple[str, dict[str, Any]]:
+        Args:
+            f: path, http(s) URL or `catalog://` name.
+        """
+        self.logger.info("Loading checkpoint from %s", os.fspath(f))
+        return open_file(fetch(f, find_in_catalog=self._find_in_catalog))
+
+    def open_last(self) -> LoadedFile:
+        """Read the last checkpoint, or the newest readable one if it is damaged.
+
+        Raises:
+            CheckpointError: if none can be read.
+        """
         named = self.get_checkpoint_file()
         try:
-            return named, self._read(named)
+            return self.open(named)
         except CheckpointError as error:
             failures = [str(error)]
         self.logger.warning("The last checkpoint cannot be used: %s", failures[0])
-        best: tuple[str, dict[str, Any]] | None = None
+        best: LoadedFile | None = None
         final = Path(self.save_dir) / "model_final.pth"
         for path in [*([final] if final.is_file() else []), *self._numbered()]:
             number = _NUMBERED.match(path.name)
-            if str(path) == named or (best and number and _iteration(best[1]) >= int(number[1])):
+            if str(path) == named or (best and number and _iteration(best) >= int(number[1])):
                 continue
             try:
-                data = read_checkpoint(path)
+                opened = open_file(path)
             except CheckpointError as error:
                 failures.append(str(error))
                 continue
-            if best is None or _iteration(data) > _iteration(best[1]):
-                best = (str(path), data)
+            if best is None or _iteration(opened) > _iteration(best):
+                best = opened
         if best is None:
             listed = "".join(f"\n  {failure}" for failure in failures)
             raise CheckpointError(
                 f"no checkpoint in {self.save_dir} can be read:{listed}\n"
                 f"Repair one of them, or delete {self._tag()} to start again"
             )
-        self.logger.warning("Going on from the newest readable one, %s", best[0])
+        self.logger.warning("Going on from the newest readable one, %s", best.path)
         return best
 
     def _restore_parts(self, data: dict[str, Any], source: str) -> dict[str, Any]:
@@ -257,5 +290,5 @@ class Checkpointer:
         return data
 
 
-def _iteration(data: Mapping[str, Any]) -> int:
-    return int(data.get("iteration", -1))
+def _iteration(opened: LoadedFile) -> int:
+    return int(opened.rest.get("iteration", -1))

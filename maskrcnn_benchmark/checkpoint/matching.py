@@ -14,13 +14,14 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from maskrcnn_benchmark.checkpoint.table import count_by_part, log_table
 from maskrcnn_benchmark.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
 
 # What files of other programs leave out because it follows from the rest: Detectron folds the statistics of
 # frozen norms into scale and shift, and its anchors are made anew.
-_IMPLIED = re.compile(r"\.(running_(mean|var)|num_batches_tracked|cell_anchors\.\d+)$")
+IMPLIED = re.compile(r"\.(running_(mean|var)|num_batches_tracked|cell_anchors\.\d+)$")
 
 StateDict = Mapping[str, Tensor]
 
@@ -47,13 +48,22 @@ def match_keys(model_keys: Iterable[str], loaded_keys: Iterable[str]) -> dict[st
     loaded = set(loaded_keys)
     found = {}
     for key in model_keys:
-        parts = key.split(".")
-        ends = (".".join(parts[start:]) for start in range(len(parts)))
-        # Detectron: any string suffix counted, so that a.xconv1.weight could take conv1.weight.
-        end = next((end for end in ends if end in loaded), None)
+        candidates = [key]
+        # A deformable convolution starts from an ordinary one's weights.
+        candidates.append(key.replace(".conv2.conv.", ".conv2."))
+        # Bodies of torchvision and timm have no `stem` around the first layers of a ResNet.
+        candidates.append(key.replace("backbone.body.", "backbone.body.stem.", 1))
+        end = next((end for each in candidates if (end := _find_end(each, loaded))), None)
         if end is not None:
             found[key] = end
     return found
+
+
+def _find_end(key: str, loaded: set[str]) -> str | None:
+    parts = key.split(".")
+    ends = (".".join(parts[start:]) for start in range(len(parts)))
+    # Detectron: any string suffix counted, so that a.xconv1.weight could take conv1.weight.
+    return next((end for end in ends if end in loaded), None)
 
 
 def match_weights(model_state: StateDict, loaded: StateDict) -> WeightMatch:
@@ -145,8 +155,8 @@ def load_exactly(model: nn.Module, loaded_state_dict: StateDict, *, source: str)
     if missing or mismatched:
         raise CheckpointError(
             f"{source} was saved from a different model: {len(missing)} weights of this model are "
-            f"not in it{_examples(missing)}, {len(mismatched)} have another shape"
-            f"{_shape_table(model_state, loaded, mismatched)}\n"
+            f"not in it{examples(missing)}, {len(mismatched)} have another shape"
+            f"{shape_table(model_state, loaded, mismatched)}\n"
             "Use the configuration it was trained with, another OUTPUT_DIR, or give the file as "
             "MODEL.WEIGHT to take over what fits"
         )
@@ -155,7 +165,7 @@ def load_exactly(model: nn.Module, loaded_state_dict: StateDict, *, source: str)
             "%s holds %d weights that this model has no place for%s",
             source,
             len(unexpected),
-            _examples(unexpected),
+            examples(unexpected),
         )
     model.load_state_dict({key: loaded[key] for key in model_state})
 
@@ -165,13 +175,13 @@ def _refuse(
 ) -> None:
     if not match.pairs and not match.mismatched:
         raise CheckpointError(
-            f"none of the {len(loaded)} loaded weights{_examples(list(loaded))} belongs to this "
-            f"model{_examples(list(model_state))}; is it the right file?"
+            f"none of the {len(loaded)} loaded weights{examples(list(loaded))} belongs to this "
+            f"model{examples(list(model_state))}; is it the right file?"
         )
     if match.mismatched and not allow_mismatch:
         raise CheckpointError(
             "these weights have another shape than the model's:"
-            f"{_shape_table(model_state, loaded, match.mismatched)}\n"
+            f"{shape_table(model_state, loaded, match.mismatched)}\n"
             "Use the configuration that the weights were trained with (number of classes, depth), "
             "or remove these weights from the file to train them anew"
         )
@@ -189,7 +199,14 @@ def _report(model_state: StateDict, loaded: StateDict, match: WeightMatch) -> No
         len(set(match.pairs.values())),
         len(loaded),
     )
-    learnt = [name for name in match.missing if not _IMPLIED.search(name)]
+    states = {
+        "matched": match.pairs,
+        "missing": match.missing,
+        "wrong shape": match.mismatched,
+        "unexpected": match.unexpected,
+    }
+    log_table(count_by_part(states), logger=logger)
+    learnt = [name for name in match.missing if not IMPLIED.search(name)]
     if len(learnt) < len(match.missing):
         logger.info(
             "%d statistics of norms and anchors are not in the file; the model's own are used",
@@ -199,32 +216,34 @@ def _report(model_state: StateDict, loaded: StateDict, match: WeightMatch) -> No
         logger.warning(
             "%d weights of the model are not in the file and keep their initial values%s",
             len(learnt),
-            _examples(learnt),
+            examples(learnt),
         )
         logger.debug("Not in the file: %s", ", ".join(match.missing))
     if match.mismatched:
         logger.warning(
             "%d weights have another shape in the file; the model's keep their initial values:%s",
             len(match.mismatched),
-            _shape_table(model_state, loaded, match.mismatched),
+            shape_table(model_state, loaded, match.mismatched),
         )
     if match.unexpected:
         logger.info(
             "%d weights of the file have no place in the model%s",
             len(match.unexpected),
-            _examples(match.unexpected),
+            examples(match.unexpected),
         )
         logger.debug("Not in the model: %s", ", ".join(match.unexpected))
 
 
-def _examples(names: list[str]) -> str:
+def examples(names: list[str]) -> str:
+    """The first three names in brackets, "" for none."""
     if not names:
         return ""
     shown = ", ".join(names[:3])
     return f" ({shown}, ...)" if len(names) > 3 else f" ({shown})"
 
 
-def _shape_table(model_state: StateDict, loaded: StateDict, pairs: Mapping[str, str]) -> str:
+def shape_table(model_state: StateDict, loaded: StateDict, pairs: Mapping[str, str]) -> str:
+    """One indented line for each pair of names, with both shapes; "" for none."""
     if not pairs:
         return ""
     rows = [("in the model", "shape", "in the file", "shape")]

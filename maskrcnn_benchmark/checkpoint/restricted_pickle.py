@@ -10,6 +10,7 @@ import os
 import pickle
 import re
 from collections import OrderedDict
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import FunctionType
@@ -28,7 +29,7 @@ class _ForbiddenGlobalError(Exception):
 
 
 class _NdarrayMark:
-    """What `numpy.ndarray` stands for in a pickle: a word, not something to call."""
+    """What `numpy.ndarray` stands for in a pickle: a word that nothing is done with."""
 
     __slots__ = ()
 
@@ -82,7 +83,7 @@ def _make_empty_bytes() -> bytes:
 
 
 _ADMITTED: dict[tuple[str, str], Any] = {
-    ("numpy", "ndarray"): _NdarrayMark(),
+    ("numpy", "ndarray"): _NdarrayMark,
     ("numpy", "dtype"): _Dtype,
     ("_codecs", "encode"): _encode,
     # The bytes of an array without elements.
@@ -94,6 +95,38 @@ _ADMITTED: dict[tuple[str, str], Any] = {
     ("numpy.core.multiarray", "scalar"): _scalar,
     ("numpy._core.multiarray", "scalar"): _scalar,
 }
+
+
+class _Inert:
+    """Stands for an object of another program (arguments, a log): takes anything, does nothing."""
+
+    def __init__(self, *args: Any) -> None:
+        self.args = args
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+
+# What training programs leave in a `.pth` beside the weights, for torch's own restricted reader. (what comes in its
+# place, name in the file); nothing of the named modules is imported.
+INERT_GLOBALS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+    *((value, f"{module}.{name}") for (module, name), value in _ADMITTED.items()),
+    (_Array, "maskrcnn_benchmark._Array"),  # So that its state may be set.
+    # A yacs configuration is a dict with methods; the dict is all that is wanted.
+    (OrderedDict, "yacs.config.CfgNode"),
+    (OrderedDict, "fvcore.common.config.CfgNode"),
+    (OrderedDict, "detectron2.config.config.CfgNode"),
+    (OrderedDict, "mmcv.utils.config.ConfigDict"),
+    (OrderedDict, "mmengine.config.config.ConfigDict"),
+    (_Inert, "argparse.Namespace"),
+    (_Inert, "pathlib.PosixPath"),
+    (_Inert, "pathlib.WindowsPath"),
+    (_Inert, "pathlib._local.PosixPath"),
+    # mmengine's log of losses, whose methods are looked up by name.
+    (_Inert, "mmengine.logging.history_buffer.HistoryBuffer"),
+    (_Inert, "builtins.getattr"),
+    (_Inert, "__builtin__.getattr"),
+]
 
 
 class _ArrayUnpickler(pickle.Unpickler):

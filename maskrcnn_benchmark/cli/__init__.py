@@ -10,8 +10,11 @@ from typing import Annotated
 import typer
 
 from maskrcnn_benchmark import __version__
+from maskrcnn_benchmark.cli.convert import convert
 from maskrcnn_benchmark.cli.entries import run_quickstart, show_config
 from maskrcnn_benchmark.cli.group import VerbGroup
+from maskrcnn_benchmark.cli.info import info
+from maskrcnn_benchmark.cli.models import models
 from maskrcnn_benchmark.cli.overrides import OVERRIDE_SETTINGS
 from maskrcnn_benchmark.cli.predict import predict
 from maskrcnn_benchmark.cli.test import run_test
@@ -54,6 +57,9 @@ app.command("quickstart", context_settings=OVERRIDE_SETTINGS)(run_quickstart)
 app.command("train", context_settings=OVERRIDE_SETTINGS)(train)
 app.command("test", context_settings=OVERRIDE_SETTINGS)(run_test)
 app.command("predict")(predict)
+app.command("models")(models)
+app.command("info", context_settings=OVERRIDE_SETTINGS)(info)
+app.command("convert", context_settings=OVERRIDE_SETTINGS)(convert)
 app.command("config", context_settings=OVERRIDE_SETTINGS)(show_config)
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 DEFAULT_CONFIG = "quickstart/mask_rcnn_photos.yaml"
 # The keys that follow from the number of categories in the data, unless they were given.
 CLASS_KEYS = ("MODEL.ROI_BOX_HEAD.NUM_CLASSES", "MODEL.RETINANET.NUM_CLASSES")
+# The key that follows from their keypoints.
+KEYPOINTS_KEY = "MODEL.ROI_KEYPOINT_HEAD.NUM_CLASSES"
 
 # What `maskrcnn config` and error messages call the origin of keys that follow from the data.
 DATA_ORIGIN = "data given directly"
@@ -113,6 +115,7 @@ def train(
         train_images=train_images,
         val_json=val_json,
         val_images=val_images,
+        keypoints=data is not None and finds_keypoints(config_file or DEFAULT_CONFIG, pairs),
     )
     if config_file is None and direct is None:
         raise UsageError(
@@ -136,8 +139,18 @@ def read_data(
     train_images: Path | None,
     val_json: Path | None,
     val_images: Path | None,
+    keypoints: bool = False,
 ) -> DirectData | None:
-    """Describe the data that the options name; None if they name none."""
+    """Describe the data that the options name; None if they name none.
+
+    Args:
+        data: a folder to look in, else the files themselves.
+        train_json: annotations.
+        train_images: their folder.
+        val_json: annotations to test on.
+        val_images: their folder.
+        keypoints: whether a folder's annotations of keypoints go before others.
+    """
     from maskrcnn_benchmark.build.direct_data import data_from_files, find_data
 
     files = (train_json, train_images, val_json, val_images)
@@ -146,7 +159,7 @@ def read_data(
             raise UsageError(
                 "--data finds the files itself; give it without --train-json and the like."
             )
-        return find_data(data)
+        return find_data(data, keypoints=keypoints)
     if all(path is None for path in files):
         return None
     if train_json is None or train_images is None:
@@ -158,6 +171,11 @@ def read_data(
         val_json=val_json,
         val_images=val_images,
     )
+
+
+def finds_keypoints(config_file: str, pairs: list[str]) -> bool:
+    """Whether the model that file and overrides describe finds keypoints."""
+    return bool(make_config(config_file, direct=None, pairs=pairs).MODEL.KEYPOINT_ON)
 
 
 def make_config(config_file: str, *, direct: DirectData | None, pairs: list[str]) -> Config:
@@ -176,6 +194,8 @@ def make_config(config_file: str, *, direct: DirectData | None, pairs: list[str]
         for key in CLASS_KEYS:
             if cfg.origin(key) == "default":
                 derived += [key, str(direct.num_classes)]
+        if direct.train.num_keypoints and cfg.origin(KEYPOINTS_KEY) == "default":
+            derived += [KEYPOINTS_KEY, str(direct.train.num_keypoints)]
     if cfg.origin("OUTPUT_DIR") == "default":
         name = path.stem if direct is None else direct.train.name.removesuffix("_train")
         derived += ["OUTPUT_DIR", str(Path("runs", name))]

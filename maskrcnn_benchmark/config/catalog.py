@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -60,11 +61,7 @@ def find_dataset(config: Config, name: str) -> dict[str, Any]:
     """
     custom = config.DATASETS.CUSTOM
     if name in custom:
-        entry = custom[name]
-        return {
-            "factory": "COCODataset",
-            "args": {"root": entry["img_dir"], "ann_file": entry["ann_file"]},
-        }
+        return _custom_dataset(custom[name])
     catalog = load_catalog(config.PATHS_CATALOG).DatasetCatalog
     try:
         found: dict[str, Any] = catalog.get(name)
@@ -76,6 +73,21 @@ def find_dataset(config: Config, name: str) -> dict[str, Any]:
             "--train-json and --train-images on the command line."
         ) from error
     return found
+
+
+def _custom_dataset(entry: Mapping[str, str]) -> dict[str, Any]:
+    """Return the same for an entry of DATASETS.CUSTOM; its names tell the format."""
+    if "ann_file" in entry:
+        return {
+            "factory": "COCODataset",
+            "args": {"root": entry["img_dir"], "ann_file": entry["ann_file"]},
+        }
+    if "ann_dir" in entry:
+        return {"factory": "CityScapesDataset", "args": dict(entry)}
+    args: dict[str, Any] = dict(entry)
+    if "classes" in args:
+        args["classes"] = tuple(name.strip() for name in args["classes"].split(","))
+    return {"factory": "PascalVOCDataset", "args": args}
 
 
 def find_weights(config: Config, name: str) -> str:

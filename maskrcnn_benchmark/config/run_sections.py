@@ -83,18 +83,27 @@ class Input(Section):
     )
 
 
+# What an entry of DATASETS.CUSTOM must have, and what it may have besides.
+_CUSTOM_FORMS = (
+    ({"ann_file", "img_dir"}, set[str]()),
+    ({"data_dir", "split"}, {"classes"}),
+    ({"img_dir", "ann_dir", "split"}, {"mode"}),
+)
+
+
 def _check_custom(entries: Mapping[str, Mapping[str, str]]) -> Mapping[str, Mapping[str, str]]:
     for name, entry in entries.items():
-        if set(entry) != {"ann_file", "img_dir"}:
+        if not any(needed <= set(entry) <= needed | more for needed, more in _CUSTOM_FORMS):
             raise ValueError(
-                "for each name the two entries ann_file (a COCO json) and img_dir (a folder); "
-                f"{name!r} has {', '.join(entry) or 'none'}"
+                "for each name ann_file (a COCO json) and img_dir (a folder); or data_dir and split, "
+                "perhaps classes (Pascal VOC); or img_dir, ann_dir and split, perhaps mode "
+                f"(Cityscapes); {name!r} has {', '.join(entry) or 'none'}"
             )
     return entries
 
 
 CustomData: TypeAlias = Annotated[Mapping[str, Mapping[str, str]], AfterValidator(_check_custom)]
-"""Data sets given directly, by name: a COCO annotation file and the folder of its images."""
+"""Data sets given directly, by name: a COCO annotation file and the folder of its images, or other folders."""
 
 
 class Datasets(Section):
@@ -110,8 +119,10 @@ class Datasets(Section):
     )
     CUSTOM: CustomData = Field(
         default={},
-        description="Data sets given directly, name -> {ann_file: COCO json, img_dir: folder}; "
-        "their names can stand in TRAIN and TEST.",
+        description="Data sets given directly, name -> {ann_file: COCO json, img_dir: folder}, "
+        "{data_dir: folder, split: list, classes: 'a, b'} (Pascal VOC) or {img_dir: folder, "
+        "ann_dir: folder, split: name, mode: mask or poly} (Cityscapes); their names can stand in "
+        "TRAIN and TEST.",
     )
     KEYPOINT_FLIP_PAIRS: tuple[tuple[Count, Count], ...] = Field(
         default=(),

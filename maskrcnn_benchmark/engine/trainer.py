@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import importlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,11 +19,15 @@ from maskrcnn_benchmark.engine.interrupt import Interrupt
 from maskrcnn_benchmark.engine.loss_sharing import check_losses, share_losses
 from maskrcnn_benchmark.engine.metric_writers import MetricWriter
 from maskrcnn_benchmark.engine.training_log import TrainingLog
-from maskrcnn_benchmark.engine.training_step import TrainingStep, make_grad_scaler
+from maskrcnn_benchmark.engine.training_step import TrainingStep
 from maskrcnn_benchmark.errors import TrainingError
 from maskrcnn_benchmark.utils.comm import get_rank, reduce_dict
 from maskrcnn_benchmark.utils.metric_logger import MetricLogger
+from maskrcnn_benchmark.utils.old_names import old_names
 from maskrcnn_benchmark.utils.progress import progress_bar
+
+# An old name, which lives elsewhere now.
+__getattr__ = old_names(__name__, {"do_train": "maskrcnn_benchmark.engine.old_training"})
 
 logger = logging.getLogger("maskrcnn_benchmark.trainer")
 
@@ -254,62 +257,3 @@ def _log_time(seconds: float, *, iterations: int) -> None:
 def reduce_loss_dict(loss_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Average losses over all processes; the result holds for rank 0 only."""
     return reduce_dict(loss_dict, average=True)
-
-
-def do_train(
-    cfg: Any,
-    model: nn.Module,
-    data_loader: Any,
-    data_loader_val: Any,
-    optimizer: Optimizer,
-    scheduler: Any,
-    checkpointer: Checkpointer,
-    device: torch.device | str,
-    checkpoint_period: int,
-    test_period: int,
-    arguments: dict[str, Any],
-) -> None:
-    """Train as the old `do_train` did; `train_loop` with explicit arguments is behind it.
-
-    Args:
-        cfg: read for DTYPE, SEED, log and test settings.
-        model: on `device`, in DistributedDataParallel if there are several processes.
-        data_loader: yields (images, targets, ids); its length is the iteration to stop at.
-        data_loader_val: scored every `test_period` iterations; may be None.
-        optimizer: over the model's parameters.
-        scheduler: stepped once after each update.
-        checkpointer: over the same parts.
-        device: where batches go.
-        checkpoint_period: iterations between checkpoints.
-        test_period: iterations between tests; 0: none.
-        arguments: `arguments["iteration"]` is where to start; the rest is kept in checkpoints.
-    """
-    settings = importlib.import_module("maskrcnn_benchmark.build.training")
-    device = torch.device(device)
-    steps = settings.step_settings(cfg)
-    evaluate = None
-    if test_period > 0 and data_loader_val is not None:
-        evaluate = settings.build_evaluation(
-            cfg,
-            model,
-            [data_loader_val],
-            names=["validation set"],
-            validation_loader=data_loader_val,
-            device=device,
-        )
-    train_loop(
-        model,
-        data_loader,
-        optimizer,
-        scheduler,
-        checkpointer=checkpointer,
-        device=device,
-        max_iteration=len(data_loader),
-        start_iteration=int(arguments.get("iteration", 0)),
-        periods=Periods(log=cfg.SOLVER.LOG_PERIOD, checkpoint=checkpoint_period, test=test_period),
-        scaler=make_grad_scaler(device=device, dtype=steps["dtype"]),
-        evaluate=evaluate,
-        checkpoint_data=arguments,
-        **steps,
-    )
-    arguments["iteration"] = len(data_loader)

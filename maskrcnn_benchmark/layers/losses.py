@@ -7,7 +7,9 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 
-def smooth_l1_sum(prediction: Tensor, target: Tensor, mask: Tensor, *, beta: float) -> Tensor:
+def smooth_l1_sum(
+    prediction: Tensor, target: Tensor, mask: Tensor, *, beta: float, per_image: bool = False
+) -> Tensor:
     """Sum of smooth L1 (Fast R-CNN, equation 3) over the rows that count.
 
     Args:
@@ -15,11 +17,15 @@ def smooth_l1_sum(prediction: Tensor, target: Tensor, mask: Tensor, *, beta: flo
         target: (..., D).
         mask: (...) bool, which rows count.
         beta: where the parabola meets the line.
+        per_image: one sum for each index of the first axis.
     """
     # Rows that do not count may hold anything, infinities too: they are replaced, not multiplied by 0.
     keep = mask[..., None]
     difference = torch.where(keep, prediction - torch.where(keep, target, 0.0), 0.0)
-    return F.smooth_l1_loss(difference, torch.zeros_like(difference), reduction="sum", beta=beta)
+    zeros = torch.zeros_like(difference)
+    if per_image:
+        return F.smooth_l1_loss(difference, zeros, reduction="none", beta=beta).flatten(1).sum(1)
+    return F.smooth_l1_loss(difference, zeros, reduction="sum", beta=beta)
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:

@@ -5,11 +5,15 @@ R: regions.    N: masks.    M: side of the grid.    H, W: image height and width
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from pycocotools import mask as mask_util
 from torch import Tensor
+
+from maskrcnn_benchmark.numerics import PasteStyle
 
 # A region thinner than this many pixels is treated as so wide when targets are scaled to the grid (the old
 # code divided by zero on one-pixel regions).
@@ -17,24 +21,36 @@ MIN_SIDE = 0.1
 
 
 def paste_window(
-    mask: Tensor, box: Tensor, *, height: int, width: int, threshold: float = 0.5, padding: int = 1
+    mask: Tensor,
+    box: Tensor,
+    *,
+    height: int,
+    width: int,
+    threshold: float = 0.5,
+    padding: int = 1,
+    style: PasteStyle = "integer",
 ) -> tuple[int, int, Tensor]:
     """Resize one predicted mask to its box and cut what lies outside the image.
 
-    Detectron: the mask gets a border of zeros, the box grows accordingly about its centre (half sizes
-    (x2 - x1) / 2), its corners are truncated towards zero.
+    integer, as Detectron: the mask gets a border of zeros, the box grows accordingly about its centre (half sizes
+    (x2 - x1) / 2), its corners are truncated towards zero; pixels above the threshold belong to the mask.
+    grid, as detectron2: the mask is read at the centre of every pixel, zero beyond its cells; pixels at or above the
+    threshold belong to it.
 
     Args:
         mask: (M, M) probabilities.
         box: (4,) xyxy in image pixels.
         height: H.
         width: W.
-        threshold: pixels above it (strictly) belong to the mask.
-        padding: width of the border of zeros, in cells.
+        threshold: see above.
+        padding: width of the border of zeros, in cells (integer).
+        style: see above.
 
     Returns:
         Row and column of the window's first pixel, and the window, a bool tensor (h, w), perhaps empty.
     """
+    if style == "grid":
+        return _paste_grid(mask, box, height=height, width=width, threshold=threshold)
     side = mask.shape[-1]
     padded = F.pad(mask.float()[None, None], (padding,) * 4)
     grow = (side + 2 * padding) / side
@@ -46,10 +62,33 @@ def paste_window(
     top, bottom = max(y1, 0), min(y2 + 1, height)
     left, right = max(x1, 0), min(x2 + 1, width)
     if bottom <= top or right <= left:
-        return 0, 0, mask.new_zeros((0, 0), dtype=torch.bool)
+        return _nothing(mask)
     size = (max(y2 - y1 + 1, 1), max(x2 - x1 + 1, 1))
     resized = F.interpolate(padded, size=size, mode="bilinear", align_corners=False)[0, 0]
     return top, left, resized[top - y1 : bottom - y1, left - x1 : right - x1] > threshold
+
+
+def _paste_grid(
+    mask: Tensor, box: Tensor, *, height: int, width: int, threshold: float
+) -> tuple[int, int, Tensor]:
+    x1, y1, x2, y2 = box.float().tolist()
+    # One pixel around the box: the outermost half cells of the mask fade out there.
+    left, right = max(math.floor(x1) - 1, 0), min(math.ceil(x2) + 1, width)
+    top, bottom = max(math.floor(y1) - 1, 0), min(math.ceil(y2) + 1, height)
+    if bottom <= top or right <= left or x2 <= x1 or y2 <= y1:
+        return _nothing(mask)
+    box = box.float()
+    x = torch.arange(left, right, device=mask.device, dtype=torch.float32) + 0.5
+    y = torch.arange(top, bottom, device=mask.device, dtype=torch.float32) + 0.5
+    x = (x - box[0]) / (box[2] - box[0]) * 2 - 1  # -1 to 1 over the box
+    y = (y - box[1]) / (box[3] - box[1]) * 2 - 1
+    grid = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], dim=-1)
+    values = F.grid_sample(mask.float()[None, None], grid[None], align_corners=False)[0, 0]
+    return top, left, values >= threshold
+
+
+def _nothing(mask: Tensor) -> tuple[int, int, Tensor]:
+    return 0, 0, mask.new_zeros((0, 0), dtype=torch.bool)
 
 
 def paste_masks(
@@ -60,6 +99,7 @@ def paste_masks(
     width: int,
     threshold: float = 0.5,
     padding: int = 1,
+    style: PasteStyle = "integer",
 ) -> Tensor:
     """Place predicted masks into the image, as `paste_window` does for one.
 
@@ -70,6 +110,7 @@ def paste_masks(
         width: W.
         threshold: see `paste_window`.
         padding: see `paste_window`.
+        style: see `paste_window`.
 
     Returns:
         (N, H, W) bool.
@@ -78,7 +119,7 @@ def paste_masks(
     boxes = boxes.float()
     for canvas, mask, box in zip(result, masks, boxes, strict=True):
         top, left, window = paste_window(
-            mask, box, height=height, width=width, threshold=threshold, padding=padding
+            mask, box, height=height, width=width, threshold=threshold, padding=padding, style=style
         )
         canvas[top : top + window.shape[0], left : left + window.shape[1]] = window
     return result

@@ -12,6 +12,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.errors import ConfigError
+from maskrcnn_benchmark.layers.group_norm import GroupNorm
 
 NormName = Literal["FrozenBN", "BN", "GN", "SyncBN", ""]
 
@@ -19,7 +20,8 @@ NormName = Literal["FrozenBN", "BN", "GN", "SyncBN", ""]
 class FrozenBatchNorm2d(nn.Module):
     """Batch normalisation whose statistics and affine parameters are constants.
 
-    Detectron: no epsilon, since its stored variances have it already folded in.
+    Detectron: no epsilon, since its stored variances have it already folded in. Norms of other networks that were
+    frozen bring their own.
     """
 
     weight: Tensor
@@ -27,9 +29,10 @@ class FrozenBatchNorm2d(nn.Module):
     running_mean: Tensor
     running_var: Tensor
 
-    def __init__(self, n: int) -> None:
-        """Start as the identity over `n` channels."""
+    def __init__(self, n: int, *, eps: float = 0.0) -> None:
+        """Start as the identity over `n` channels; `eps` is added to the variance."""
         super().__init__()
+        self.eps = eps
         self.register_buffer("weight", torch.ones(n))
         self.register_buffer("bias", torch.zeros(n))
         self.register_buffer("running_mean", torch.zeros(n))
@@ -37,7 +40,7 @@ class FrozenBatchNorm2d(nn.Module):
 
     def scale_and_shift(self) -> tuple[Tensor, Tensor]:
         """The layer as y = x * scale + shift, both (C,)."""
-        scale = self.weight * self.running_var.rsqrt()
+        scale = self.weight * (self.running_var + self.eps).rsqrt()
         return scale, self.bias - self.running_mean * scale
 
     def forward(self, x: Tensor) -> Tensor:
@@ -79,7 +82,7 @@ def make_norm(
             f"GroupNorm: {channels} channels cannot be split into {num_groups} groups. "
             "Set MODEL.GROUP_NORM.NUM_GROUPS to a divisor, or to -1 with DIM_PER_GP."
         )
-    return nn.GroupNorm(num_groups, channels, eps=eps)
+    return GroupNorm(num_groups, channels, eps=eps)
 
 
 def conv_norm(conv: nn.Conv2d, norm: nn.Module, x: Tensor) -> Tensor:

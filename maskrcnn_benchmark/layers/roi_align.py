@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import torch
 import torchvision  # noqa: F401  (registers torch.ops.torchvision)
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.utils import _pair
 
 from maskrcnn_benchmark.layers.roi_align_cpu import roi_align_backward, roi_align_forward
 
@@ -142,6 +143,56 @@ def pyramid_roi_align(
             aligned,
         )
     return result
+
+
+def roi_align(
+    input: Tensor,
+    roi: Tensor,
+    output_size: int | tuple[int, int],
+    spatial_scale: float,
+    sampling_ratio: int,
+) -> Tensor:
+    """RoIAlign from one map, in float32: the old function (torchvision's with `aligned=False`).
+
+    Args:
+        input: (B, C, H, W).
+        roi: (R, 5) index of the image, then xyxy in image pixels.
+        output_size: bins, (rows, columns) or one number for both.
+        spatial_scale: image pixels to cells.
+        sampling_ratio: samples per bin and axis; 0 for as many as the bin has cells.
+
+    Returns:
+        (R, C, rows, columns).
+    """
+    with torch.autocast(input.device.type, enabled=False):
+        result: Tensor = torch.ops.torchvision.roi_align(
+            input.float(), roi.float(), spatial_scale, *_pair(output_size), sampling_ratio, False
+        )
+    return result
+
+
+class ROIAlign(nn.Module):
+    """`roi_align` with its numbers kept: the old module."""
+
+    def __init__(
+        self, output_size: int | tuple[int, int], spatial_scale: float, sampling_ratio: int
+    ) -> None:
+        """Keep the numbers; see `roi_align`."""
+        super().__init__()
+        self.output_size = output_size
+        self.spatial_scale = spatial_scale
+        self.sampling_ratio = sampling_ratio
+
+    def forward(self, input: Tensor, rois: Tensor) -> Tensor:
+        """(B, C, H, W) and (R, 5) -> (R, C, rows, columns)."""
+        return roi_align(input, rois, self.output_size, self.spatial_scale, self.sampling_ratio)
+
+    def extra_repr(self) -> str:
+        """Show the numbers."""
+        return (
+            f"output_size={self.output_size}, spatial_scale={self.spatial_scale}, "
+            f"sampling_ratio={self.sampling_ratio}"
+        )
 
 
 def assign_levels(

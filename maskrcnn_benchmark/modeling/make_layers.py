@@ -6,7 +6,20 @@ from typing import Literal
 
 from torch import nn
 
+from maskrcnn_benchmark.errors import ConfigError
 from maskrcnn_benchmark.layers.norms import NormName, make_norm
+from maskrcnn_benchmark.utils.old_names import old_names
+
+# Old names, which live elsewhere now.
+__getattr__ = old_names(
+    __name__,
+    {
+        "conv_with_kaiming_uniform": "maskrcnn_benchmark.build.legacy.layers",
+        "group_norm": "maskrcnn_benchmark.build.legacy.layers",
+        "make_conv3x3": "maskrcnn_benchmark.build.legacy.layers",
+        "make_fc": "maskrcnn_benchmark.build.legacy.layers",
+    },
+)
 
 # xavier: Caffe2's XavierFill (uniform, fan in); msra: Caffe2's MSRAFill (normal, fan out); normal: std 0.01.
 InitName = Literal["xavier", "msra", "normal"]
@@ -68,11 +81,19 @@ def make_linear(
     norm_groups: int = 32,
     norm_eps: float = 1e-5,
 ) -> nn.Module:
-    """A linear layer, perhaps with a group norm behind it (then without bias)."""
+    """A linear layer, perhaps with a norm behind it (then without bias).
+
+    Raises:
+        ConfigError: for FrozenBN, which no pre-trained linear layer has statistics for.
+    """
     linear = nn.Linear(in_features, out_features, bias=not norm)
     initialise(linear, "xavier")
     if not norm:
         return linear
+    if norm == "FrozenBN":
+        raise ConfigError("norm of a linear layer: expected BN, GN, SyncBN or '', got 'FrozenBN'.")
+    if norm == "BN":
+        return nn.Sequential(linear, nn.BatchNorm1d(out_features))
     return nn.Sequential(
         linear, make_norm(norm, out_features, num_groups=norm_groups, eps=norm_eps)
     )

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from PIL import Image
+from torch import Tensor
 
+from maskrcnn_benchmark.data.datasets.channels import PHOTOGRAPH, to_picture
 from maskrcnn_benchmark.errors import DatasetError
-from maskrcnn_benchmark.predict.images import ImageSource, read_image
+from maskrcnn_benchmark.predict.images import ImageSource, read_input
 from maskrcnn_benchmark.results.detections import Detections
 from maskrcnn_benchmark.results.drawing import draw
 from maskrcnn_benchmark.results.writers import write_coco
@@ -23,7 +25,7 @@ logger = logging.getLogger(__name__)
 PREDICTIONS_FILE = "predictions.json"
 # Endings that are looked for in a folder.
 IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm"}
+    {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".npy"}
 )
 _JPEG_QUALITY = 92
 
@@ -76,10 +78,11 @@ def predict_folder(
     names = name_pictures(files)
     _check_nothing_is_replaced(files, [folder / name for name in names.values()])
     found: list[Detections] = []
+    wanted = getattr(predictor, "image_format", PHOTOGRAPH)
     try:
         for number, path in enumerate(track(files, "Predicting"), start=1):
             try:
-                image = read_image(path)
+                image = read_input(path, wanted)
                 detections = predictor(image)
             except DatasetError as error:
                 report.skipped[path] = str(error)
@@ -87,7 +90,8 @@ def predict_folder(
                 continue
             detections = replace(detections, image_id=number, path=os.fspath(path))
             report.pictures[path] = folder / names[path]
-            _write_picture(report.pictures[path], draw(image, detections))
+            shown = to_picture(image) if isinstance(image, Tensor) else image
+            _write_picture(report.pictures[path], draw(shown, detections))
             report.num_objects += len(detections)
             found.append(detections)
     finally:

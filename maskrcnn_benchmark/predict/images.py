@@ -1,4 +1,4 @@
-"""Whatever a user calls an image -> RGB pixels, 8 bits each.
+"""Whatever a user calls an image -> RGB pixels, 8 bits each, or as many channels and bits as the network wants.
 
 Unlike data sets (`data.datasets.images`), whose boxes refer to the pixels as they are stored, a user means the image
 as it is looked at: turned as its EXIF orientation says, and in front of white where it is transparent.
@@ -14,10 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from torch import Tensor
 
+from maskrcnn_benchmark.data.datasets.channels import ImageFormat, read_pixels
 from maskrcnn_benchmark.errors import DatasetError, ShapeError
 
-ImageSource = str | os.PathLike[str] | Image.Image | NDArray[np.uint8]
+# A tensor is what `read_input` gave before.
+ImageSource = str | os.PathLike[str] | Image.Image | NDArray[Any] | Tensor
 
 # What PIL raises for files that are damaged, cut off, too large, or no images at all.
 _READ_ERRORS = (
@@ -30,6 +33,26 @@ _READ_ERRORS = (
 )
 _WHITE = (255, 255, 255, 255)
 _MAX_16_BIT = 65535
+
+
+def read_input(source: ImageSource, wanted: ImageFormat) -> Image.Image | Tensor:
+    """Read an image for a network.
+
+    Args:
+        source: see `read_image`; for other channels and bits than those of photographs a file or array that has them,
+            see `data.datasets.channels.read_pixels`.
+        wanted: what the network was made for.
+
+    Returns:
+        RGB as a PIL image for photographs, else float32 (C, H, W) from 0 to 1.
+
+    Raises:
+        DatasetError: if it cannot be read, or is of another format.
+        ShapeError: for an array of another shape or type.
+    """
+    if isinstance(source, Tensor):
+        return source
+    return read_image(source) if wanted.is_photograph else read_pixels(source, wanted)
 
 
 def read_image(source: ImageSource) -> Image.Image:

@@ -12,14 +12,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from maskrcnn_benchmark.build.checkpointer import find_in_model_catalog
+from maskrcnn_benchmark.build.checkpointer import open_weights
 from maskrcnn_benchmark.build.model import build_model
+from maskrcnn_benchmark.build.model_file import MODEL_FILE
 from maskrcnn_benchmark.build.run import choose_device
 from maskrcnn_benchmark.build.run_folder import CONFIG_FILE
+from maskrcnn_benchmark.build.weight_settings import adapt_config, infer_config
 from maskrcnn_benchmark.checkpoint.checkpointer import Checkpointer
-from maskrcnn_benchmark.checkpoint.files import read_checkpoint
+from maskrcnn_benchmark.checkpoint.matching import IMPLIED
+from maskrcnn_benchmark.checkpoint.opening import LoadedFile
 from maskrcnn_benchmark.config import Config, get_defaults
 from maskrcnn_benchmark.errors import CheckpointError, ConfigError
+from maskrcnn_benchmark.structures.keypoint import KeypointSchema
 
 logger = logging.getLogger(__name__)
 
@@ -28,9 +32,6 @@ FINAL_CHECKPOINT = "model_final.pth"
 BACKGROUND = "__background__"
 
 _REMOTE = ("catalog://", "http://", "https://")
-
-# Buffers that a network works out for itself, so that files may lack them.
-_DERIVED = ("cell_anchors", "num_batches_tracked")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,7 @@ class LoadedModel:
         device: where it is.
         class_names: name of each label, background first.
         category_ids: label -> category id of the data set it was trained on; the label itself where that is unknown.
+        keypoint_schema: what the keypoints are, as far as the checkpoint says.
     """
 
     network: nn.Module
@@ -50,6 +52,7 @@ class LoadedModel:
     device: torch.device
     class_names: tuple[str, ...]
     category_ids: dict[int, int]
+    keypoint_schema: KeypointSchema | None = None
 
 
 def load_model(
@@ -62,8 +65,9 @@ def load_model(
     """Build the network and load its weights.
 
     Args:
-        source: the folder of a run (its last checkpoint is taken), a checkpoint file, a URL or a `catalog://` name.
-        config: None: `config.yml` beside the checkpoint, else the configuration inside it.
+        source: the folder of a run (its last checkpoint is taken), a file of weights in any dialect, a URL or a
+            `catalog://` name.
+        config: None: see `find_config`.
         device: None: what MODEL.DEVICE says, or the CPU where there is no such device.
         score_threshold: the network need not return detections below it.
 
@@ -72,7 +76,9 @@ def load_model(
         ConfigError: if there is no configuration, or a wrong one.
     """
     weights = find_weights(source)
-    cfg = find_config(weights, config)
+    given = _read_config(config)
+    opened = open_weights(given or get_defaults(), weights)
+    cfg = adapt_config(find_config(weights, given, opened=opened), opened.converted)
     heads = cfg.MODEL.ROI_HEADS
     heads.SCORE_THRESH = min(heads.SCORE_THRESH, score_threshold)
     # Masks are pasted into the original image, not into the network's input.
@@ -81,11 +87,8 @@ def load_model(
     if device and remark:
         logger.warning(remark)
     network = build_model(cfg)
-    checkpointer = Checkpointer(
-        network, find_in_catalog=lambda name: find_in_model_catalog(cfg, name), save_to_disk=False
-    )
-    match, data = checkpointer.load_weights(weights)
-    missing = [key for key in match.missing if not any(part in key for part in _DERIVED)]
+    match, data = Checkpointer(network, save_to_disk=False).load_weights(opened)
+    missing = [key for key in match.missing if not IMPLIED.search(key)]
     if missing:
         raise CheckpointError(
             f"{weights} lacks {len(missing)} weights of the network, the first is {missing[0]}; "
@@ -93,7 +96,10 @@ def load_model(
             "detector, and the configuration the one it was trained with?"
         )
     class_names, category_ids = find_classes(
-        data.get("class_names"), Path(weights).parent / LABELS_FILE, count=_num_classes(cfg)
+        data.get("class_names"),
+        Path(weights).parent / LABELS_FILE,
+        count=_num_classes(cfg),
+        category_ids=data.get("category_ids"),
     )
     return LoadedModel(
         network=network.eval().to(place),
@@ -101,6 +107,7 @@ def load_model(
         device=place,
         class_names=class_names,
         category_ids=category_ids,
+        keypoint_schema=KeypointSchema.from_dict(data.get("keypoints")),
     )
 
 
@@ -113,40 +120,70 @@ def find_weights(source: str | os.PathLike[str]) -> str:
     last = Checkpointer(nn.Module(), save_dir=name, save_to_disk=False).get_checkpoint_file()
     candidates = [Path(last)] if last else [Path(name) / FINAL_CHECKPOINT]
     candidates += sorted(Path(name).glob("model_*.pth"), reverse=True)
+    candidates.append(Path(name) / MODEL_FILE)
     for candidate in candidates:
         if candidate.is_file():
             return str(candidate)
     raise CheckpointError(
         f"there is no checkpoint in the folder {name}; expected `last_checkpoint`, "
-        f"{FINAL_CHECKPOINT} or model_NNNNNNN.pth. Name a run's OUTPUT_DIR or a checkpoint file"
+        f"{FINAL_CHECKPOINT}, model_NNNNNNN.pth or {MODEL_FILE}. Name a run's OUTPUT_DIR or a checkpoint file"
     )
 
 
-def find_config(weights: str, config: Config | str | os.PathLike[str] | None = None) -> Config:
-    """A configuration of one's own: the one given, the one beside the weights, or the one inside them."""
+def find_config(
+    weights: str,
+    config: Config | str | os.PathLike[str] | None = None,
+    *,
+    opened: LoadedFile | None = None,
+) -> Config:
+    """A configuration of one's own for weights.
+
+    The one given; else the one inside a file with a manifest, `config.yml` beside the weights, or the one inside them;
+    else one that is told from the weights themselves, with the conventions of their dialect.
+
+    Args:
+        weights: file, URL or `catalog://` name.
+        config: what to use instead of looking.
+        opened: the weights, where they were read already.
+
+    Raises:
+        ConfigError: if there is none, or a wrong one.
+    """
+    given = _read_config(config)
+    if given is not None:
+        return given
+    cfg = get_defaults()
+    beside = Path(weights).parent / CONFIG_FILE
+    if beside.is_file() and (opened is None or "manifest" not in opened.rest):
+        cfg.merge_from_file(beside)
+        return cfg
+    opened = opened or open_weights(cfg, weights)
+    inside = opened.rest.get("config")
+    if isinstance(inside, str):
+        cfg.merge_from_text(inside, name=weights)
+        return cfg
+    if opened.converted.is_detector:
+        return infer_config(opened)
+    raise ConfigError(
+        f"{weights} does not say how its network is built, and there is no {CONFIG_FILE} "
+        "beside it; give the configuration it was trained with (config=...)"
+    )
+
+
+def _read_config(config: Config | str | os.PathLike[str] | None) -> Config | None:
+    if config is None:
+        return None
     if isinstance(config, Config):
         cfg = config.clone()
         cfg.defrost()
         return cfg
     cfg = get_defaults()
-    beside = Path(weights).parent / CONFIG_FILE
-    if config is not None:
-        cfg.merge_from_file(config)
-    elif beside.is_file():
-        cfg.merge_from_file(beside)
-    else:
-        inside = None if weights.startswith(_REMOTE) else read_checkpoint(weights).get("config")
-        if not isinstance(inside, str):
-            raise ConfigError(
-                f"{weights} does not say how its network is built, and there is no {CONFIG_FILE} "
-                "beside it; give the configuration it was trained with (config=...)"
-            )
-        cfg.merge_from_text(inside, name=weights)
+    cfg.merge_from_file(config)
     return cfg
 
 
 def find_classes(
-    names: Any, labels_file: Path, *, count: int
+    names: Any, labels_file: Path, *, count: int, category_ids: Any = None
 ) -> tuple[tuple[str, ...], dict[int, int]]:
     """Name of each label, and label -> category id.
 
@@ -154,14 +191,15 @@ def find_classes(
         names: what the checkpoint says, background first; None if it says nothing.
         labels_file: category id -> name, written by training.
         count: how many labels the network has, background included; a label without a name is called by its number.
+        category_ids: what the checkpoint says, for labels from 1 on; None if it says nothing.
     """
     labels = _read_labels(labels_file)
     class_names = [str(name) for name in names or [BACKGROUND, *labels.values()]]
     ids = list(labels) if list(labels.values()) == class_names[1:] else []
     class_names += [f"class {label}" for label in range(len(class_names), count)]
-    category_ids = {label: label for label in range(1, len(class_names))}
-    category_ids.update(enumerate(ids, start=1))
-    return tuple(class_names), category_ids
+    found = {label: label for label in range(1, len(class_names))}
+    found.update(enumerate(ids or [int(each) for each in category_ids or ()], start=1))
+    return tuple(class_names), found
 
 
 def _read_labels(path: Path) -> dict[int, str]:

@@ -10,13 +10,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from maskrcnn_benchmark.build.data import build_transforms
+from maskrcnn_benchmark.build.data import build_transforms, image_format_of
 from maskrcnn_benchmark.config import Config
+from maskrcnn_benchmark.data.datasets.channels import size_of
 from maskrcnn_benchmark.errors import DatasetError, ShapeError
 from maskrcnn_benchmark.numerics import get_numerics
-from maskrcnn_benchmark.predict.images import ImageSource, read_image
+from maskrcnn_benchmark.predict.images import ImageSource, read_input
 from maskrcnn_benchmark.predict.loading import load_model
 from maskrcnn_benchmark.results.detections import Detections
+from maskrcnn_benchmark.results.keypoints import THRESHOLDS
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.image_list import ImageList, to_image_list
 from maskrcnn_benchmark.structures.sizes import HeightWidth
@@ -34,6 +36,8 @@ class Predictor:
         device: where it runs.
         class_names: name of each label, background first.
         category_ids: label -> category id of the data set it was trained on.
+        keypoint_schema: what its keypoints are; None: it finds none, or the checkpoint does not say.
+        image_format: channels and bits of the images it takes.
         score_threshold: only detections with a higher score are returned.
         mask_threshold: pixels with a higher probability belong to the object.
     """
@@ -62,8 +66,10 @@ class Predictor:
         self.device = model.device
         self.class_names = model.class_names
         self.category_ids = model.category_ids
+        self.keypoint_schema = model.keypoint_schema
         self.score_threshold = score_threshold
         self.mask_threshold = mask_threshold
+        self.image_format = image_format_of(self.cfg)
         self._numerics = get_numerics(self.cfg.MODEL.NUMERICS)
         self._transforms = build_transforms(self.cfg, is_train=False)
 
@@ -77,8 +83,8 @@ class Predictor:
         """Find objects.
 
         Args:
-            images: an image or several: paths, PIL images, or arrays (H, W, 3) of uint8 in RGB. See
-                `images.read_image`.
+            images: an image or several: paths, PIL images, or arrays (H, W, 3) of uint8 in RGB; of other channels or
+                bits where the network was trained on them. See `images.read_input`.
 
         Returns:
             Detections in pixels of the image, the highest score first; a list of them for a list of images. An image
@@ -99,23 +105,24 @@ class Predictor:
         return results
 
     def _predict_one(self, source: Any) -> Detections:
-        image = read_image(source)
+        image = read_input(source, self.image_format)
         batch = self._prepare(image)
         with torch.inference_mode():
             found = self.network(batch.to(self.device))
         return self._read_output(
             found[0],
-            image_size=HeightWidth(image.height, image.width),
+            image_size=size_of(image).transposed(),
             path=os.fspath(source) if isinstance(source, str | os.PathLike) else None,
         )
 
-    def _prepare(self, image: Image.Image) -> ImageList:
+    def _prepare(self, image: Image.Image | Tensor) -> ImageList:
         """The network's input, exactly as in a test."""
-        short, long = sorted(image.size)
+        width, height = size_of(image)
+        short, long = sorted((width, height))
         # The long side is brought to at most MAX_SIZE_TEST; nothing may be left of the short one.
         if round(self.cfg.INPUT.MAX_SIZE_TEST * short / long) < 1:
             raise DatasetError(
-                f"an image of {image.width}x{image.height} pixels is too narrow: with its long side at "
+                f"an image of {width}x{height} pixels is too narrow: with its long side at "
                 f"INPUT.MAX_SIZE_TEST ({self.cfg.INPUT.MAX_SIZE_TEST}) nothing is left of the other. "
                 "Cut it into parts"
             )
@@ -134,6 +141,9 @@ class Predictor:
             class_names=self.class_names,
             mask_threshold=self.mask_threshold,
             mask_padding=self._numerics.mask_padding,
+            mask_paste=self._numerics.paste,
             box_offset=self._numerics.box_offset,
+            keypoint_schema=self.keypoint_schema,
+            keypoint_threshold=THRESHOLDS[self._numerics.keypoint_score],
             path=path,
         ).sorted()

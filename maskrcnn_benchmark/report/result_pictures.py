@@ -24,31 +24,33 @@ _PAPER = (255, 255, 255)
 
 
 def read_results(folder: str | os.PathLike[str]) -> dict[Any, list[dict[str, Any]]]:
-    """Read the results a test left: image id -> entries with box, score and, if predicted, mask.
+    """Read the results a test left: image id -> entries with box, score and, if predicted, mask and keypoints.
 
     Args:
-        folder: holds `bbox.json` and perhaps `segm.json`.
+        folder: holds `bbox.json` and perhaps `segm.json` and `keypoints.json`.
 
     Raises:
-        DatasetError: if the two do not list the same objects, or there is none.
+        DatasetError: if they do not list the same objects, or there is no `bbox.json`.
     """
     path = Path(folder) / "bbox.json"
     if not path.is_file():
         raise DatasetError(f"expected the results of a test in {folder}, found no bbox.json there")
     entries = _load(path)
-    masks_path = Path(folder) / "segm.json"
-    if masks_path.is_file():
-        masks = _load(masks_path)
-        same = len(masks) == len(entries) and all(
-            mask["image_id"] == box["image_id"] and mask["score"] == box["score"]
-            for mask, box in zip(masks, entries, strict=True)
+    for task, what in (("segm", "masks"), ("keypoints", "keypoints")):
+        other_path = Path(folder) / f"{task}.json"
+        if not other_path.is_file():
+            continue
+        more = _load(other_path)
+        same = len(more) == len(entries) and all(
+            one["image_id"] == box["image_id"] and one["score"] == box["score"]
+            for one, box in zip(more, entries, strict=True)
         )
         if not same:
             raise DatasetError(
-                f"{path} and {masks_path} are not of the same test: {len(entries)} boxes, "
-                f"{len(masks)} masks. Test again."
+                f"{path} and {other_path} are not of the same test: {len(entries)} boxes, "
+                f"{len(more)} {what}. Test again."
             )
-        entries = [{**box, **mask} for box, mask in zip(entries, masks, strict=True)]
+        entries = [{**box, **one} for box, one in zip(entries, more, strict=True)]
     by_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
     for entry in entries:
         by_image[entry["image_id"]].append(entry)
@@ -95,6 +97,7 @@ def write_comparisons(
             image_size=HeightWidth(height=image.height, width=image.width),
             class_names=dataset.class_names,
             labels_of_categories=dataset.json_category_id_to_contiguous_id,
+            keypoint_schema=dataset.keypoint_schema,
         )
         there = Detections.from_targets(targets, class_names=dataset.class_names)
         picture = draw_comparison(image, found.filter(min_score), there, min_side=min_side)

@@ -9,7 +9,9 @@ import numpy as np
 
 from maskrcnn_benchmark.layers.boxes import LEGACY_OFFSET
 from maskrcnn_benchmark.results.detections import Detections
+from maskrcnn_benchmark.results.keypoints import FoundKeypoints
 from maskrcnn_benchmark.results.masks import area_of, box_around, normalize_rle
+from maskrcnn_benchmark.structures.keypoint import KeypointSchema
 from maskrcnn_benchmark.structures.sizes import HeightWidth
 
 
@@ -22,27 +24,27 @@ def detections_from_coco(
     image_id: int | str | None = None,
     path: str | None = None,
     box_offset: float = LEGACY_OFFSET,
+    keypoint_schema: KeypointSchema | None = None,
 ) -> Detections:
     """Read the results of one image, as `Detections.to_coco` writes them.
 
     Args:
-        entries: with `category_id`, `score`, and `bbox` (x, y, width, height) or `segmentation` (RLE) or both.
-            Masks are taken where all entries have one; a missing box is drawn around the mask.
+        entries: with `category_id`, `score`, and `bbox` (x, y, width, height), `segmentation` (RLE) or `keypoints`
+            (flat), perhaps all of them. Masks and keypoints are taken where all entries have them; a missing box is
+            drawn around the mask, or the keypoints.
         image_size: height and width of the image.
         class_names: name of each label.
         labels_of_categories: category id of the file -> label.
         image_id: what the data set calls the image.
         path: file of the image.
         box_offset: see `Detections`.
+        keypoint_schema: what keypoints are; None: a person's if there are 17, else without names.
     """
     masks = None
     if entries and all("segmentation" in entry for entry in entries):
         masks = [normalize_rle(entry["segmentation"]) for entry in entries]
     xywh = np.array(
-        [
-            entry["bbox"] if "bbox" in entry else box_around(normalize_rle(entry["segmentation"]))
-            for entry in entries
-        ],
+        [_box_of(entry, box_offset) for entry in entries],
         dtype=np.float64,
     ).reshape(-1, 4)
     return Detections(
@@ -55,7 +57,19 @@ def detections_from_coco(
         image_id=image_id,
         path=path,
         box_offset=box_offset,
+        keypoints=FoundKeypoints.from_coco(entries, keypoint_schema),
     )
+
+
+def _box_of(entry: Mapping[str, Any], box_offset: float) -> Sequence[float]:
+    """The box (x, y, width, height) of a result, drawn around its mask or keypoints where it is missing."""
+    if "bbox" in entry:
+        box: Sequence[float] = entry["bbox"]
+        return box
+    if "segmentation" in entry:
+        return box_around(normalize_rle(entry["segmentation"]))
+    x, y = entry["keypoints"][0::3], entry["keypoints"][1::3]
+    return min(x), min(y), max(x) - min(x) + box_offset, max(y) - min(y) + box_offset
 
 
 def coco_document(
@@ -69,13 +83,16 @@ def coco_document(
         category_ids: label -> category id; None where labels are the ids.
 
     Returns:
-        A dict with `images`, `categories` and `annotations`; annotations have a `score` besides.
+        A dict with `images`, `categories` and `annotations`; annotations have a `score` besides. Where there are
+        keypoints, the categories name them and their lines.
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     names: dict[int, str] = {}
+    keypoints: FoundKeypoints | None = None
     for position, found in enumerate(detections, start=1):
         image_id = position if found.image_id is None else found.image_id
+        keypoints = found.keypoints if keypoints is None else keypoints
         height, width = found.image_size
         images.append(
             {"id": image_id, "file_name": found.path or "", "width": width, "height": height}
@@ -88,6 +105,9 @@ def coco_document(
                 if "segmentation" in entry
                 else entry["bbox"][2] * entry["bbox"][3]
             )
+            if "keypoints" in entry:
+                entry["num_keypoints"] = sum(v > 0 for v in entry["keypoints"][2::3])
             annotations.append({"id": len(annotations) + 1, **entry, "area": area, "iscrowd": 0})
-    categories = [{"id": category, "name": name} for category, name in names.items()]
+    record = {} if keypoints is None else keypoints.category_record()
+    categories = [{"id": category, "name": name, **record} for category, name in names.items()]
     return {"images": images, "categories": categories, "annotations": annotations}

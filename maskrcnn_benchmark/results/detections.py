@@ -19,6 +19,8 @@ from torch import Tensor
 
 from maskrcnn_benchmark.errors import ShapeError
 from maskrcnn_benchmark.layers.boxes import LEGACY_OFFSET
+from maskrcnn_benchmark.numerics import PasteStyle
+from maskrcnn_benchmark.results.keypoints import THRESHOLDS, FoundKeypoints
 from maskrcnn_benchmark.results.masks import (
     RLE,
     BoolArray,
@@ -27,6 +29,7 @@ from maskrcnn_benchmark.results.masks import (
     encode_targets,
 )
 from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.structures.keypoint import KeypointSchema
 from maskrcnn_benchmark.structures.sizes import HeightWidth
 
 # Names of what a region proposal network finds: it knows no classes.
@@ -44,6 +47,7 @@ class Detections:
         labels: (N,) int64, positions in `class_names`.
         class_names: name of each label; 0 is the background.
         masks: (N) run lengths, each of the whole image; None where no masks were predicted.
+        keypoints: of each object; None where no keypoints were predicted.
         image_id: what the data set calls the image.
         path: file the image came from.
         box_offset: width = x2 - x1 + box_offset; 1 for inclusive corners, 0 for continuous ones.
@@ -58,6 +62,7 @@ class Detections:
     image_id: int | str | None = None
     path: str | None = None
     box_offset: float = LEGACY_OFFSET
+    keypoints: FoundKeypoints | None = None
 
     def __post_init__(self) -> None:
         """Bring everything to its declared type.
@@ -89,6 +94,10 @@ class Detections:
                 f"{len(self.class_names)} class names (background included); "
                 f"got {self.labels.min()} to {self.labels.max()}"
             )
+        if self.keypoints is not None and len(self.keypoints) != count:
+            raise ShapeError(
+                f"expected keypoints for each of {count} boxes, got them for {len(self.keypoints)}"
+            )
         if self.masks is None:
             return
         if len(self.masks) != count:
@@ -111,7 +120,10 @@ class Detections:
         class_names: Sequence[str],
         mask_threshold: float = 0.5,
         mask_padding: int = 1,
+        mask_paste: PasteStyle = "integer",
         box_offset: float = LEGACY_OFFSET,
+        keypoint_schema: KeypointSchema | None = None,
+        keypoint_threshold: float = THRESHOLDS["logit"],
         image_id: int | str | None = None,
         path: str | None = None,
     ) -> Detections:
@@ -119,27 +131,35 @@ class Detections:
 
         Args:
             boxlist: boxes in pixels of the network's input, with `scores` and `labels`, and perhaps `mask`:
-                (N, 1, M, M) probabilities inside each box, or bool masks of the whole input. Proposals have
-                `objectness` instead of scores; their labels become 1.
+                (N, 1, M, M) probabilities inside each box, or bool masks of the whole input, and `keypoints`
+                (Keypoints). Proposals have `objectness` instead of scores; their labels become 1.
             image_size: height and width of the original image.
             class_names: name of each label.
             mask_threshold: pixels above it (strictly) belong to the object.
             mask_padding: see `layers.masks.paste_window`.
+            mask_paste: its `style`.
             box_offset: see the class.
+            keypoint_schema: what the network's keypoints are; None: a person's if there are 17, else without names.
+            keypoint_threshold: see `FoundKeypoints`.
             image_id: see the class.
             path: see the class.
         """
         image_size = HeightWidth(*image_size)
-        names = ["mask"] if boxlist.has_field("mask") else []
-        resized = boxlist.copy_with_fields(names).convert("xyxy").resize(image_size[::-1])
-        masks = None
-        if names:
+        moved = boxlist.copy_with_fields(("mask", "keypoints"), skip_missing=True)
+        resized = moved.convert("xyxy").resize(image_size[::-1])
+        masks = keypoints = None
+        if resized.has_field("mask"):
             masks = encode_network_masks(
                 resized.get_field("mask"),
                 resized.bbox,
                 image_size=image_size,
                 threshold=mask_threshold,
                 padding=mask_padding,
+                style=mask_paste,
+            )
+        if resized.has_field("keypoints"):
+            keypoints = FoundKeypoints.from_field(
+                resized.get_field("keypoints"), schema=keypoint_schema, threshold=keypoint_threshold
             )
         scores, labels, class_names = _read_scores(boxlist, class_names)
         return cls(
@@ -152,6 +172,7 @@ class Detections:
             image_id=image_id,
             path=path,
             box_offset=box_offset,
+            keypoints=keypoints,
         )
 
     @classmethod
@@ -167,7 +188,7 @@ class Detections:
         """Ground truth as if it had been found with certainty (score 1).
 
         Args:
-            targets: boxes with `labels` and perhaps `masks`.
+            targets: boxes with `labels` and perhaps `masks` and `keypoints`.
             class_names: name of each label.
             image_size: height and width of the image; None where the targets are in its pixels already.
             image_id: see the class.
@@ -186,6 +207,9 @@ class Detections:
             else None,
             image_id=image_id,
             path=path,
+            keypoints=FoundKeypoints.from_field(targets.get_field("keypoints"))
+            if targets.has_field("keypoints")
+            else None,
         )
 
     # Selection
@@ -206,6 +230,7 @@ class Detections:
             scores=self.scores[positions],
             labels=self.labels[positions],
             masks=None if self.masks is None else [self.masks[int(i)] for i in positions],
+            keypoints=None if self.keypoints is None else self.keypoints[positions],
         )
 
     def filter(self, score: float) -> Detections:
@@ -251,7 +276,10 @@ class Detections:
         category_ids: Mapping[int, int] | None = None,
         image_id: int | str | None = None,
     ) -> list[dict[str, Any]]:
-        """Entries of a COCO results file: image_id, category_id, bbox, score and perhaps segmentation.
+        """Entries of a COCO results file: image_id, category_id, bbox, score and perhaps segmentation and keypoints.
+
+        Keypoints are flat, x, y, visibility; the scores of predicted ones are in `keypoint_scores`, which COCO's own
+        tools pass over.
 
         Args:
             category_ids: label -> category id of the data set; None where labels are the ids.
@@ -267,6 +295,8 @@ class Detections:
             entry = {"image_id": image_id, "category_id": category, "bbox": box, "score": score}
             if self.masks is not None:
                 entry["segmentation"] = self.masks[index]
+            if self.keypoints is not None:
+                entry.update(self.keypoints.to_coco(index))
             entries.append(entry)
         return entries
 
@@ -284,6 +314,7 @@ class Detections:
             "labels": self.labels.tolist(),
             "names": self.names,
             "masks": self.masks,
+            "keypoints": None if self.keypoints is None else self.keypoints.to_dict(),
         }
 
     def to_json(self) -> str:

@@ -1,4 +1,4 @@
-"""Pictures of detections: translucent masks with outlines, boxes, and labels that stay readable.
+"""Pictures of detections: translucent masks with outlines, boxes, keypoints, and labels that stay readable.
 
 N: objects.    H, W: height and width of the picture.
 """
@@ -17,6 +17,7 @@ from maskrcnn_benchmark.errors import ShapeError
 from maskrcnn_benchmark.results.detections import Detections
 from maskrcnn_benchmark.results.masks import RLE, BoolArray, area_of, box_around, decode_mask
 from maskrcnn_benchmark.results.palette import Color, ColorBy, object_colors, text_color_on
+from maskrcnn_benchmark.results.skeletons import draw_skeletons
 
 Pixels = NDArray[np.uint8]  # (H, W, 3) RGB
 Rectangle = tuple[int, int, int, int]  # left, top, right, bottom; the last two lie outside
@@ -88,6 +89,10 @@ def draw(
     for box, color in zip(boxes, colors, strict=True):
         left, top, right, bottom = box
         pen.rectangle((left, top, right - 1, bottom - 1), outline=color, width=sizes.line)
+    if detections.keypoints is not None:
+        height, width = detections.image_size
+        enlarged = (picture.width / width, picture.height / height)
+        draw_skeletons(pen, detections.keypoints, colors, scale=enlarged, line=sizes.line)
     _draw_labels(picture, _label_texts(detections, with_scores), boxes, colors, detections, sizes)
     return picture
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from maskrcnn_benchmark.errors import ShapeError
 from maskrcnn_benchmark.layers.masks import paste_window
+from maskrcnn_benchmark.numerics import PasteStyle
 from maskrcnn_benchmark.structures.segmentation_mask import PolygonList, SegmentationMask
 from maskrcnn_benchmark.structures.sizes import HeightWidth
 
@@ -101,6 +102,7 @@ def encode_predictions(
     width: int,
     threshold: float = 0.5,
     padding: int = 1,
+    style: PasteStyle = "integer",
 ) -> list[RLE]:
     """Paste predicted masks into their boxes, one at a time and straight to run lengths.
 
@@ -111,15 +113,16 @@ def encode_predictions(
         boxes: (N, 4) xyxy in image pixels.
         height: H.
         width: W.
-        threshold: pixels above it (strictly) belong to the object.
+        threshold: pixels above it belong to the object; whether those at it do, see `layers.masks.paste_window`.
         padding: see `layers.masks.paste_window`.
+        style: see `layers.masks.paste_window`.
     """
     # On the CPU also when the network ran elsewhere: the grids are small, and each window would have to come back.
     masks, boxes = masks.detach().float().cpu(), boxes.detach().float().cpu()
     encoded = []
     for mask, box in zip(masks, boxes, strict=True):
         top, left, window = paste_window(
-            mask, box, height=height, width=width, threshold=threshold, padding=padding
+            mask, box, height=height, width=width, threshold=threshold, padding=padding, style=style
         )
         encoded.append(
             encode_window(window.numpy(), top=top, left=left, height=height, width=width)
@@ -128,7 +131,13 @@ def encode_predictions(
 
 
 def encode_network_masks(
-    masks: Tensor, boxes: Tensor, *, image_size: HeightWidth, threshold: float, padding: int
+    masks: Tensor,
+    boxes: Tensor,
+    *,
+    image_size: HeightWidth,
+    threshold: float,
+    padding: int,
+    style: PasteStyle = "integer",
 ) -> list[RLE]:
     """Run lengths of what the network put into its field `mask`.
 
@@ -139,11 +148,18 @@ def encode_network_masks(
         image_size: height and width of the original image.
         threshold: see `encode_predictions`.
         padding: see `encode_predictions`.
+        style: see `encode_predictions`.
     """
     height, width = image_size
     if masks.is_floating_point():
         return encode_predictions(
-            masks[:, 0], boxes, height=height, width=width, threshold=threshold, padding=padding
+            masks[:, 0],
+            boxes,
+            height=height,
+            width=width,
+            threshold=threshold,
+            padding=padding,
+            style=style,
         )
     # Detectron: pasted once more, into the box. Here pasted masks are only scaled, as the boxes are.
     encoded = []

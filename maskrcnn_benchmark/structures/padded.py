@@ -5,6 +5,7 @@ on the second, and a mask that says which rows are real. Conversion from and to 
 side.
 
 B: images.    G: targets per image (at least 1), K: proposals, D: detections, each padded.    M: side of a mask.
+P: keypoints of an object.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from maskrcnn_benchmark.errors import ShapeError
 from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.structures.keypoint import make_keypoints
 from maskrcnn_benchmark.structures.polygons import PolygonList
 from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
 from maskrcnn_benchmark.structures.sizes import HeightWidth
@@ -48,6 +50,8 @@ class PaddedDetections(NamedTuple):
         labels: (B, D) int64, 1 or more.
         valid: (B, D) bool.
         masks: (B, D, M, M) probabilities inside each box, or None.
+        keypoints: (B, D, P, 3) x, y in network pixels and 1, or None.
+        keypoint_scores: (B, D, P), or None.
     """
 
     boxes: Tensor
@@ -55,6 +59,8 @@ class PaddedDetections(NamedTuple):
     labels: Tensor
     valid: Tensor
     masks: Tensor | None = None
+    keypoints: Tensor | None = None
+    keypoint_scores: Tensor | None = None
 
 
 @dataclass
@@ -93,6 +99,7 @@ class PaddedTargets:
         valid: (B, G) bool.
         seeds: (B,) int64, from which each image draws its samples.
         masks: or None.
+        keypoints: (B, G, P, 3) x, y in network pixels, visibility (0 where padded), or None.
     """
 
     boxes: Tensor
@@ -100,6 +107,7 @@ class PaddedTargets:
     valid: Tensor
     seeds: Tensor
     masks: PackedMasks | None = None
+    keypoints: Tensor | None = None
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> PaddedTargets:
         """The same targets on a device."""
@@ -107,14 +115,20 @@ class PaddedTargets:
 
     @classmethod
     def from_boxlists(
-        cls, targets: Sequence[BoxList], *, with_masks: bool, device: torch.device | str = "cpu"
+        cls,
+        targets: Sequence[BoxList],
+        *,
+        with_masks: bool,
+        with_keypoints: bool = False,
+        device: torch.device | str = "cpu",
     ) -> PaddedTargets:
         """Pad the targets of a batch.
 
         Args:
-            targets: one per image, with the field `labels`, and `masks` (SegmentationMask) where wanted. An image
-                without a `sample_seed` gets one from torch's global generator.
+            targets: one per image, with the field `labels`, and `masks` (SegmentationMask) and `keypoints`
+                (Keypoints) where wanted. An image without a `sample_seed` gets one from torch's global generator.
             with_masks: whether masks are needed.
+            with_keypoints: whether keypoints are needed.
             device: where the result lives.
 
         Raises:
@@ -131,20 +145,24 @@ class PaddedTargets:
             boxes[image, :size] = target.convert("xyxy").bbox.cpu()
             labels[image, :size] = target.get_field("labels").cpu()
             valid[image, :size] = True
-        masks = None
-        if with_masks:
+        for name, is_wanted in (("masks", with_masks), ("keypoints", with_keypoints)):
             for image, target in enumerate(targets):
-                if len(target):
-                    _require_field(target, "masks", image)
-            masks = _pack_masks(targets, count)
-        result = cls(boxes, labels, valid, _sample_seeds(targets), masks)
+                if is_wanted and len(target):
+                    _require_field(target, name, image)
+        masks = _pack_masks(targets, count) if with_masks else None
+        keypoints = _pad_keypoints(targets, count) if with_keypoints else None
+        result = cls(boxes, labels, valid, _sample_seeds(targets), masks, keypoints)
         return result.to(device, non_blocking=True)
 
 
 def detections_to_boxlists(
     detections: PaddedDetections, image_sizes: Sequence[HeightWidth]
 ) -> list[BoxList]:
-    """One BoxList per image, in the old fields: scores, labels and, if there are any, mask (n, 1, M, M)."""
+    """One BoxList per image, in the old fields.
+
+    These are scores, labels and, if there are any, mask (n, 1, M, M) and keypoints: PersonKeypoints where there are 17,
+    else Keypoints, whose field `logits` (n, P) holds the scores.
+    """
     result = []
     for image, (height, width) in enumerate(image_sizes):
         rows = detections.valid[image]
@@ -153,6 +171,11 @@ def detections_to_boxlists(
         boxlist.add_field("labels", detections.labels[image][rows])
         if detections.masks is not None:
             boxlist.add_field("mask", detections.masks[image][rows][:, None])
+        if detections.keypoints is not None:
+            keypoints = make_keypoints(detections.keypoints[image][rows], (width, height))
+            if detections.keypoint_scores is not None:
+                keypoints.add_field("logits", detections.keypoint_scores[image][rows])
+            boxlist.add_field("keypoints", keypoints)
         result.append(boxlist)
     return result
 
@@ -198,6 +221,24 @@ def _sample_seeds(targets: Sequence[BoxList]) -> Tensor:
     return torch.tensor(
         [next(drawn) if seed is None else seed for seed in seeds], dtype=torch.int64
     )
+
+
+def _pad_keypoints(targets: Sequence[BoxList], count: int) -> Tensor:
+    """(B, count, P, 3) from the `keypoints` fields; P is 0 where no image has an object."""
+    fields = [
+        None if not len(target) else target.get_field("keypoints").keypoints for target in targets
+    ]
+    numbers = {field.shape[1] for field in fields if field is not None}
+    if len(numbers) > 1:
+        raise ShapeError(
+            f"All targets of a batch must have as many keypoints per object, got {sorted(numbers)}. "
+            "Data sets that are trained on together must have the same keypoints."
+        )
+    result = torch.zeros(len(targets), count, max(numbers, default=0), 3)
+    for image, field in enumerate(fields):
+        if field is not None:
+            result[image, : len(field)] = field.cpu()
+    return result
 
 
 def _pack_masks(targets: Sequence[BoxList], count: int) -> PackedMasks:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from maskrcnn_benchmark.utils.old_names import old_names
 
 if TYPE_CHECKING:
     from maskrcnn_benchmark.checkpoint.matching import (
@@ -14,11 +15,11 @@ if TYPE_CHECKING:
         strip_prefix_if_present as strip_prefix_if_present,
     )
 
-_NAMES = ("align_and_update_state_dicts", "load_state_dict", "strip_prefix_if_present")
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _NAMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # Loaded on first use: nothing in `utils` depends on what lies above it.
-    return getattr(importlib.import_module("maskrcnn_benchmark.checkpoint.matching"), name)
+__getattr__ = old_names(
+    __name__,
+    {
+        "align_and_update_state_dicts": "maskrcnn_benchmark.checkpoint.matching",
+        "load_state_dict": "maskrcnn_benchmark.checkpoint.matching",
+        "strip_prefix_if_present": "maskrcnn_benchmark.checkpoint.matching",
+    },
+)

@@ -62,6 +62,25 @@ def test_coco_layout(tmp_path: Path) -> None:
     assert data.num_classes == 3
 
 
+def test_keypoints_are_found_where_they_are_wanted(tmp_path: Path) -> None:
+    folder = tmp_path / "annotations"
+    for split in ("train2017", "val2017"):
+        for task in ("instances", "person_keypoints"):
+            path = write_coco(
+                folder / f"{task}_{split}.json", [f"{split}.jpg"], folder=tmp_path / split
+            )
+        content = json.loads(path.read_text())
+        content["categories"][0]["keypoints"] = ["nose", "tail"]
+        path.write_text(json.dumps(content))
+    assert find_data(tmp_path).train.annotations.name == "instances_train2017.json"
+    assert find_data(tmp_path).train.num_keypoints == 0
+    data = find_data(tmp_path, keypoints=True)
+    assert data.train.annotations.name == "person_keypoints_train2017.json"
+    assert data.train.num_keypoints == 2
+    assert data.val is not None
+    assert data.val.annotations.name == "person_keypoints_val2017.json"
+
+
 def test_roboflow_layout_has_images_beside_the_json(tmp_path: Path) -> None:
     for split in ("train", "valid", "test"):
         write_coco(

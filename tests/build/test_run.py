@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from maskrcnn_benchmark.build import run
+from maskrcnn_benchmark.build.model import build_model
 from maskrcnn_benchmark.build.run_folder import check_writable
 from maskrcnn_benchmark.checkpoint.files import read_checkpoint
+from maskrcnn_benchmark.checkpoint.opening import open_file
 from maskrcnn_benchmark.config import get_defaults
 from maskrcnn_benchmark.engine.metric_writers import read_metrics
 from maskrcnn_benchmark.errors import CheckpointError, ConfigError, TrainingError
@@ -42,6 +44,7 @@ def test_the_folder_holds_everything(finished):
         "metrics.jsonl",
         "model_0000004.pth",
         "model_final.pth",
+        "model_final.safetensors",
         "train.log",
     ]
     tested = set(os.listdir(folder / "inference" / "toy_val"))
@@ -53,6 +56,42 @@ def test_the_config_in_the_folder_describes_the_same_run(finished):
     again = get_defaults()
     again.merge_from_file(folder / "config.yml")
     assert again == cfg
+
+
+def test_the_model_file_is_enough_on_its_own(finished):
+    folder, cfg, results = finished
+    opened = open_file(folder / "model_final.safetensors")
+    manifest = opened.rest["manifest"]
+    assert manifest["metrics"]["toy_val"]["bbox"] == results["toy_val"].results["bbox"]
+    assert manifest["config"] == cfg.dump()
+    assert manifest["numerics"] == "detectron"
+    assert len(manifest["classes"]) == cfg.MODEL.ROI_BOX_HEAD.NUM_CLASSES
+    assert len(manifest["category_ids"]) == len(manifest["classes"]) - 1
+    weights = read_checkpoint(folder / "model_final.pth")["model"]
+    assert all(torch.equal(opened.converted.weights[key], weights[key]) for key in weights)
+
+
+def test_a_run_goes_on_with_what_its_first_weights_needed(tmp_path, capsys):
+    """A backbone trained on RGB from 0 to 1: training, resuming and testing all see such images."""
+    cfg = make_config(tmp_path, SOLVER__MAX_ITER=1, SOLVER__STEPS=())
+    start = "backbone.body."
+    body = {
+        key.removeprefix(start).removeprefix("stem."): value
+        for key, value in build_model(cfg).state_dict().items()
+        if key.startswith(start)
+    }
+    torch.save(body, tmp_path / "features.pth")
+    cfg.defrost()
+    cfg.MODEL.WEIGHT = str(tmp_path / "features.pth")
+    run.train(cfg, skip_test=True)
+    assert "INPUT.TO_BGR255: True -> False, as these weights (timm)" in capsys.readouterr().out
+    assert "TO_BGR255: false" in (tmp_path / "run" / "config.yml").read_text()
+    (tmp_path / "features.pth").unlink()
+    cfg.SOLVER.MAX_ITER = 2
+    run.train(cfg, skip_test=True)
+    run.test(cfg)
+    assert capsys.readouterr().out.count("TO_BGR255: True -> False, as these weights (this") == 2
+    assert cfg.INPUT.TO_BGR255 is True
 
 
 def test_environment_and_labels_are_kept(finished):

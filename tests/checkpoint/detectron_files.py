@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -42,13 +43,14 @@ _RPN = {"conv": "conv_rpn", "cls_logits": "rpn_cls_logits", "bbox_pred": "rpn_bb
 
 
 def detectron_name(key: str, *, fpn: bool) -> str | None:
-    """What an R-50 model of Detectron calls a weight of ours; None: it has none such."""
+    """What an R-50 model of Detectron calls a weight of ours without norms of its heads; None: it has none such."""
     if key.endswith(("running_mean", "running_var", "num_batches_tracked")) or "anchor" in key:
         return None
     if key in _FIXED:
         return _FIXED[key]
     if found := re.search(r"layer(\d)\.(\d+)\.(.*)", key):
-        return f"res{int(found[1]) + 1}_{found[2]}_{_PARTS[found[3]]}"
+        part = found[3].replace("conv2.conv.", "conv2.")
+        return f"res{int(found[1]) + 1}_{found[2]}_{_PARTS[part]}" if part in _PARTS else None
     layer, ending = key.rsplit(".", 1)
     ending = ending[0]
     if layer in _FIXED:
@@ -61,15 +63,59 @@ def detectron_name(key: str, *, fpn: bool) -> str | None:
     return f"{last}_{ending}"
 
 
-def to_blobs(state: dict[str, Tensor], *, fpn: bool) -> dict[str, Any]:
+def group_norm_name(key: str, *, fpn: bool) -> str | None:
+    """What a model with group norm in body, pyramid and heads calls a weight."""
+    if found := re.search(r"xconvs\.(\d+)\.(\w+)", key):
+        number, place = divmod(int(found[1]), 3)
+        return f"head_conv{number + 1}{_gn(place, found[2])}"
+    if found := re.fullmatch(r"(.+\.(?:fpn_\w+|mask_fcn\d))\.([01])\.(\w+)", key):
+        bare = detectron_name(f"{found[1]}.weight", fpn=fpn)
+        assert bare is not None
+        return f"{bare.removesuffix('_w')}{_gn(int(found[2]), found[3])}"
+    name = detectron_name(key, fpn=fpn)
+    if name is None:
+        return None
+    return name.replace("res_conv1_bn_", "conv1_gn_").replace("_bn_", "_gn_")
+
+
+def _gn(place: int, ending: str) -> str:
+    return "_w" if place == 0 else {"weight": "_gn_s", "bias": "_gn_b"}[ending]
+
+
+def retinanet_name(key: str, *, fpn: bool) -> str | None:
+    """What RetinaNet calls a weight; its FPN has no level 2."""
+    if found := re.search(r"top_blocks\.p(\d)\.(\w)", key):
+        return f"fpn_{found[1]}_{found[2]}"
+    if found := re.search(r"(cls|bbox)_tower\.(\d+)\.(\w)", key):
+        return f"retnet_{found[1]}_conv_n{int(found[2]) // 2}_fpn3_{found[3]}"
+    if found := re.fullmatch(r"rpn\.head\.(cls|bbox)_(?:logits|pred)\.(\w)\w+", key):
+        return f"retnet_{found[1]}_pred_fpn3_{found[2]}"
+    return detectron_name(key, fpn=fpn)
+
+
+NameOf = Callable[..., "str | None"]
+
+
+def to_blobs(
+    state: dict[str, Tensor], *, fpn: bool, name_of: NameOf = detectron_name
+) -> dict[str, Any]:
     """Name -> array, with the momentum that Detectron keeps beside each."""
     blobs: dict[str, Any] = {}
     for key, value in state.items():
-        name = detectron_name(key, fpn=fpn)
-        if name is not None:
-            blobs[name] = value.numpy().copy()
-            blobs[f"{name}_momentum"] = np.zeros_like(blobs[name])
+        name = name_of(key, fpn=fpn)
+        if name is None:
+            continue
+        if name.startswith(("retnet_cls_pred", "retnet_bbox_pred")):
+            value = _by_size(value)
+        blobs[name] = value.numpy().copy()
+        blobs[f"{name}_momentum"] = np.zeros_like(blobs[name])
     return blobs
+
+
+def _by_size(value: Tensor) -> Tensor:
+    """Outputs for 9 anchors, 3 sizes of each ratio in turn -> 3 ratios of each size in turn."""
+    split = value.view(3, 3, -1, *value.shape[1:])  # (ratios, sizes, numbers, ...)
+    return split.transpose(0, 1).reshape(value.shape)
 
 
 class _Python2Pickler(pickle._Pickler):

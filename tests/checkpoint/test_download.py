@@ -1,6 +1,7 @@
 """Downloads from a real server on this machine."""
 
 import hashlib
+import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,17 +16,40 @@ HASH = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Handler(BaseHTTPRequestHandler):
+    """Knows ranges below /ranged/; breaks off after 100 bytes of what has `broken` in its name."""
+
     requests: list[str] = []  # noqa: RUF012
+    ranges: list[str] = []  # noqa: RUF012
+    content = CONTENT
 
     def do_GET(self):
         self.requests.append(self.path)
         if self.path.endswith("missing.pth"):
             self.send_error(404)
             return
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(CONTENT)))
+        start = self._start() if "/ranged/" in self.path else 0
+        if start >= len(self.content):
+            self.send_error(416)
+            return
+        body = self.content[start:]
+        self.send_response(206 if start else 200)
+        if start:
+            end = len(self.content) - 1
+            self.send_header("Content-Range", f"bytes {start}-{end}/{len(self.content)}")
+        if "/ranged/" in self.path:
+            self.send_header("ETag", self.tag())
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(CONTENT[:100] if "broken" in self.path else CONTENT)
+        self.wfile.write(body[:100] if "broken" in self.path else body)
+
+    def tag(self):
+        return f'"{hashlib.sha256(self.content).hexdigest()[:8]}"'
+
+    def _start(self):
+        wanted = self.headers.get("Range", "")
+        self.ranges.append(wanted)
+        same = self.headers.get("If-Range") in (None, self.tag())
+        return int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and same else 0
 
     def log_message(self, *arguments):
         pass
@@ -34,6 +58,8 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server():
     Handler.requests.clear()
+    Handler.ranges.clear()
+    Handler.content = CONTENT
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -99,3 +125,54 @@ def test_names_in_the_cache(tmp_path):
     )
     with pytest.raises(CheckpointError, match="names no file"):
         cached_path("https://host/folder/", tmp_path)
+
+
+def test_a_broken_connection_is_taken_up_again(server, tmp_path):
+    """100 bytes at a time: four attempts are not enough for all, but the next call goes on from there."""
+    url = f"{server}/ranged/broken.pth"
+    Handler.content = CONTENT[:750]
+    with pytest.raises(CheckpointError, match="after 400 of 750 bytes; what came is kept"):
+        cache_url(url, tmp_path)
+    assert Handler.ranges == ["", "bytes=100-", "bytes=200-", "bytes=300-"]
+    assert (tmp_path / "broken.pth.part").read_bytes() == CONTENT[:400]
+    assert Path(cache_url(url, tmp_path)).read_bytes() == CONTENT[:750]
+    assert Handler.ranges[4:] == [f"bytes={n}00-" for n in (4, 5, 6, 7)]
+    assert [path.name for path in tmp_path.iterdir()] == ["broken.pth"]
+
+
+def test_a_part_of_another_version_is_not_gone_on_from(server, tmp_path):
+    url = f"{server}/ranged/broken.pth"
+    with pytest.raises(CheckpointError, match="broke"):
+        cache_url(url, tmp_path)
+    assert (tmp_path / "broken.pth.part").stat().st_size == 400
+    Handler.content = b"newer, and short"
+    assert Path(cache_url(url, tmp_path)).read_bytes() == b"newer, and short"
+
+
+def test_a_part_that_is_longer_than_the_file_is_thrown_away(server, tmp_path):
+    url = f"{server}/ranged/a.pth"
+    note = {"url": url, "tag": Handler.tag(Handler), "length": 9000}
+    (tmp_path / "a.pth.part").write_bytes(b"x" * 8000)
+    (tmp_path / "a.pth.part.json").write_text(json.dumps(note))
+    assert Path(cache_url(url, tmp_path)).read_bytes() == CONTENT
+    assert Handler.ranges == ["bytes=8000-", ""]
+
+
+def test_a_part_that_is_whole_already_is_only_checked(server, tmp_path):
+    name = f"model-{HASH[:8]}.pth"
+    url = f"{server}/ranged/{name}"
+    (tmp_path / f"{name}.part").write_bytes(CONTENT)
+    note = {"url": url, "tag": "", "length": len(CONTENT)}
+    (tmp_path / f"{name}.part.json").write_text(json.dumps(note))
+    assert Path(cache_url(url, tmp_path)).read_bytes() == CONTENT
+    assert Handler.requests == []
+
+
+def test_without_a_server_that_can_resume_the_whole_file_is_fetched(server, tmp_path):
+    url = f"{server}/a.pth"
+    (tmp_path / "a.pth.part").write_bytes(b"wrong" * 10)
+    (tmp_path / "a.pth.part.json").write_text(
+        json.dumps({"url": url, "tag": '"x"', "length": 7000})
+    )
+    assert Path(cache_url(url, tmp_path)).read_bytes() == CONTENT
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pth"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from typer.testing import CliRunner
 
 from maskrcnn_benchmark.build.direct_data import find_data
 from maskrcnn_benchmark.cli import app
-from maskrcnn_benchmark.cli.train import DEFAULT_CONFIG, make_config
+from maskrcnn_benchmark.cli.train import DEFAULT_CONFIG, finds_keypoints, make_config
 
 
 def run(*words: str | Path) -> tuple[int, str]:
@@ -34,6 +35,19 @@ def test_what_is_given_wins_over_the_data(squares: Path) -> None:
     assert cfg.MODEL.ROI_BOX_HEAD.NUM_CLASSES == 9
     assert cfg.DATASETS.TEST == ()
     assert cfg.OUTPUT_DIR == "there"
+
+
+def test_number_of_keypoints_comes_from_the_data(squares: Path) -> None:
+    file = "e2e_keypoint_rcnn_R_50_FPN_1x"
+    assert finds_keypoints(file, [])
+    assert not finds_keypoints(file, ["MODEL.KEYPOINT_ON", "False"])
+    assert not finds_keypoints(DEFAULT_CONFIG, [])
+    data = find_data(squares)
+    four = replace(data, train=replace(data.train, num_keypoints=4))
+    cfg = make_config(file, direct=four, pairs=[])
+    assert cfg.MODEL.ROI_KEYPOINT_HEAD.NUM_CLASSES == 4
+    given = ["MODEL.ROI_KEYPOINT_HEAD.NUM_CLASSES", "5"]
+    assert make_config(file, direct=four, pairs=given).MODEL.ROI_KEYPOINT_HEAD.NUM_CLASSES == 5
 
 
 def test_config_alone_names_the_run() -> None:

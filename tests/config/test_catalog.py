@@ -74,3 +74,28 @@ def test_a_catalog_that_is_none(text: str | None, message: str, tmp_path: Path) 
         path.write_text(text)
     with pytest.raises(ConfigError, match=message):
         load_catalog(path)
+
+
+def test_custom_data_of_other_formats() -> None:
+    config = get_defaults()
+    config.DATASETS.CUSTOM = {
+        "animals": {"data_dir": "/data/voc", "split": "all", "classes": "raccoon, fox"},
+        "pascal": {"data_dir": "/data/voc", "split": "train"},
+        "streets": {"img_dir": "a", "ann_dir": "b", "split": "val", "mode": "poly"},
+    }
+    assert find_dataset(config, "animals") == {
+        "factory": "PascalVOCDataset",
+        "args": {"data_dir": "/data/voc", "split": "all", "classes": ("raccoon", "fox")},
+    }
+    assert "classes" not in find_dataset(config, "pascal")["args"]
+    assert find_dataset(config, "streets") == {
+        "factory": "CityScapesDataset",
+        "args": {"img_dir": "a", "ann_dir": "b", "split": "val", "mode": "poly"},
+    }
+    for entry in (
+        {"data_dir": "a"},
+        {"img_dir": "a", "ann_dir": "b"},
+        {"ann_file": "a", "split": "b"},
+    ):
+        with pytest.raises(ConfigError, match=f"'wrong' has {', '.join(entry)}"):
+            config.DATASETS.CUSTOM = {"wrong": entry}

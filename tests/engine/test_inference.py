@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from maskrcnn_benchmark.data.collate_batch import BBoxAugCollator
 from maskrcnn_benchmark.data.loader import make_test_loader
 from maskrcnn_benchmark.engine import inference as module
 from maskrcnn_benchmark.engine.inference import (
@@ -15,7 +16,9 @@ from maskrcnn_benchmark.engine.inference import (
     save_predictions,
 )
 from maskrcnn_benchmark.errors import ConfigError, DatasetError
+from maskrcnn_benchmark.numerics import DETECTRON2
 from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.structures.keypoint import Keypoints
 from maskrcnn_benchmark.utils.comm import get_rank
 from maskrcnn_benchmark.utils.timer import Timer
 from tests.engine.processes import run_ranks
@@ -83,8 +86,19 @@ def test_the_mode_comes_back_after_an_error():
     assert model.training
 
 
-def test_test_time_augmentation_is_refused_clearly():
-    with pytest.raises(ConfigError, match=r"TEST\.BBOX_AUG\.ENABLED"):
+def test_test_time_augmentation_gets_the_images_as_they_are():
+    def augmentation(model, images, device):
+        assert device == torch.device("cpu")
+        assert not model.training
+        return [BoxList(torch.full((1, 4), image.mean()), (4, 6)) for image in images]
+
+    loader = make_loader(collate=BBoxAugCollator())
+    found = compute_on_dataset(Detector(), loader, "cpu", test_time_aug=augmentation)
+    assert [boxes.bbox[0, 0].item() for boxes in found.values()] == [0, 1, 2, 3, 4]
+
+
+def test_test_time_augmentation_of_an_unknown_model():
+    with pytest.raises(ConfigError, match=r"got Detector; set TEST\.BBOX_AUG\.ENABLED False"):
         compute_on_dataset(Detector(), make_loader(), "cpu", bbox_aug=True)
 
 
@@ -103,6 +117,17 @@ def test_predictions_are_plain_tensors_on_disk(tmp_path):
     assert loaded[3]["mode"] == "xyxy"
     assert torch.equal(loaded[3]["bbox"], found[3].bbox)
     assert loaded[3]["fields"]["scores"].item() == 3
+
+
+def test_keypoints_are_among_them(tmp_path):
+    boxes = BoxList(torch.zeros(2, 4), (4, 6))
+    keypoints = Keypoints(torch.rand(2, 5, 3), (4, 6))
+    keypoints.add_field("logits", torch.rand(2, 5))
+    boxes.add_field("keypoints", keypoints)
+    save_predictions([boxes], tmp_path / "predictions.pth")
+    (loaded,) = torch.load(tmp_path / "predictions.pth", weights_only=True)
+    assert torch.equal(loaded["fields"]["keypoints"], keypoints.keypoints)
+    assert torch.equal(loaded["fields"]["keypoint_scores"], keypoints.get_field("logits"))
 
 
 @pytest.fixture
@@ -130,6 +155,7 @@ def test_everything_reaches_the_evaluation(tmp_path, scored, caplog):
             expected_results=[["bbox", "AP", [0.5, 0.1]]],
             expected_results_sigma_tol=3,
             output_folder=str(tmp_path),
+            numerics=DETECTRON2,
         )
     assert result == "results"
     ((dataset, predictions, folder, settings),) = scored
@@ -141,6 +167,7 @@ def test_everything_reaches_the_evaluation(tmp_path, scored, caplog):
         "iou_types": ("bbox", "segm"),
         "expected_results": [["bbox", "AP", [0.5, 0.1]]],
         "expected_results_sigma_tol": 3,
+        "numerics": DETECTRON2,
     }
     assert (tmp_path / "predictions.pth").exists()
     assert caplog.messages[0] == "Start evaluation on numbered dataset(5 images)."

@@ -56,3 +56,13 @@ def test_mean_of_nothing_is_zero_and_trains_nothing() -> None:
     assert loss.item() == 0.0
     assert values.grad is not None
     assert values.grad.tolist() == [0.0, 0.0, 0.0]
+
+
+def test_one_sum_for_each_image() -> None:
+    prediction, target = torch.randn(3, 5, 4), torch.randn(3, 5, 4)
+    mask = torch.rand(3, 5) < 0.6
+    got = smooth_l1_sum(prediction, target, mask, beta=0.3, per_image=True)
+    expected = [
+        smooth_l1_sum(p, t, m, beta=0.3) for p, t, m in zip(prediction, target, mask, strict=True)
+    ]
+    torch.testing.assert_close(got, torch.stack(expected))

@@ -271,6 +271,53 @@ def test_the_threshold_is_exclusive() -> None:
     assert paste_masks(mask, box, height=90, width=120, threshold=0.49).any()
 
 
+def naive_grid_value(mask: np.ndarray, box: list[float], x: int, y: int) -> float:
+    """The mask at the centre of a pixel, bilinear between the centres of its cells, zero beyond them."""
+    side = mask.shape[0]
+    column = (x + 0.5 - box[0]) / (box[2] - box[0]) * side - 0.5
+    row = (y + 0.5 - box[1]) / (box[3] - box[1]) * side - 0.5
+    total = 0.0
+    for i in (math.floor(row), math.floor(row) + 1):
+        for j in (math.floor(column), math.floor(column) + 1):
+            if 0 <= i < side and 0 <= j < side:
+                total += mask[i, j] * (1 - abs(row - i)) * (1 - abs(column - j))
+    return total
+
+
+def test_pasting_onto_the_grid_of_pixels() -> None:
+    boxes = [box for box in PASTE_BOXES if box[2] > box[0]]
+    masks = torch.rand(len(boxes), 7, 7) * 1.4
+    got = paste_masks(masks, torch.tensor(boxes), height=90, width=120, padding=0, style="grid")
+    assert got.any(dim=(1, 2)).sum() >= 6
+    for mask, box, pasted in zip(masks, boxes, got, strict=True):
+        box = torch.tensor(box).double().tolist()
+        values = np.array(
+            [
+                [naive_grid_value(mask.double().numpy(), box, x, y) for x in range(120)]
+                for y in range(90)
+            ]
+        )
+        clear = np.abs(values - 0.5) > 1e-4
+        assert (pasted.numpy() == (values > 0.5))[clear].all()
+        assert clear.mean() > 0.999
+
+
+def test_the_threshold_on_the_grid_is_inclusive() -> None:
+    # A cell for each pixel, and numbers that float32 holds exactly.
+    mask, box = torch.full((1, 32, 32), 0.5), torch.tensor([[16.0, 32.0, 48.0, 64.0]])
+    pasted = paste_masks(mask, box, height=90, width=120, style="grid")[0]
+    assert pasted[32:64, 16:48].all()
+    assert pasted.sum() == 32 * 32
+
+
+@pytest.mark.parametrize("box", [[30.0, 30.0, 30.0, 50.0], [30.0, 50.0, 60.0, 50.0]])
+def test_a_box_without_extent_holds_no_pixel_of_the_grid(box: list[float]) -> None:
+    pasted = paste_masks(
+        torch.ones(1, 28, 28), torch.tensor([box]), height=90, width=120, style="grid"
+    )
+    assert not pasted.any()
+
+
 def test_nothing_to_paste() -> None:
     got = paste_masks(torch.zeros(0, 28, 28), torch.zeros(0, 4), height=9, width=12)
     assert got.shape == (0, 9, 12)

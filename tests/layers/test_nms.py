@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from maskrcnn_benchmark.layers import nms as nms_module
 from maskrcnn_benchmark.layers.nms import nms, nms_padded
 
 # Known answers of the old project's operator.
@@ -224,4 +223,4 @@ def test_an_image_is_not_touched_by_its_neighbours() -> None:
 def test_the_operator_is_well_defined_for_the_compiler() -> None:
     boxes, scores, groups, valid = random_case(np.random.default_rng(1))
     arguments = (boxes, scores, groups, valid, 0.5, 7, 2, 1.0, True)
-    torch.library.opcheck(nms_module._nms_padded, arguments)
+    torch.library.opcheck(torch.ops.maskrcnn.nms_padded.default, arguments)

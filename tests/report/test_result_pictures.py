@@ -60,6 +60,21 @@ def test_boxes_alone_are_enough(dataset: COCODataset, tmp_path: Path) -> None:
     assert all("segmentation" not in entry for entry in entries)
 
 
+def test_keypoints_are_put_beside_their_boxes(dataset: COCODataset, tmp_path: Path) -> None:
+    total = write_perfect_results(dataset, tmp_path)
+    boxes = json.loads((tmp_path / "bbox.json").read_text())
+    for number, entry in enumerate(boxes):
+        del entry["bbox"]
+        entry["keypoints"] = [number, 2, 1] * 17
+    (tmp_path / "keypoints.json").write_text(json.dumps(boxes))
+    entries = [entry for found in read_results(tmp_path).values() for entry in found]
+    assert sorted(entry["keypoints"][0] for entry in entries) == list(range(total))
+    assert all({"bbox", "segmentation"} <= entry.keys() for entry in entries)
+    (tmp_path / "keypoints.json").write_text(json.dumps(boxes[1:]))
+    with pytest.raises(DatasetError, match=f"{total} boxes, {total - 1} keypoints"):
+        read_results(tmp_path)
+
+
 def test_missing_or_mixed_results_are_an_error(dataset: COCODataset, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"no bbox\.json"):
         read_results(tmp_path)

@@ -7,6 +7,7 @@ import torch
 
 from maskrcnn_benchmark.errors import ShapeError
 from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.structures.keypoint import Keypoints, PersonKeypoints
 from maskrcnn_benchmark.structures.padded import (
     PaddedDetections,
     PaddedTargets,
@@ -192,3 +193,60 @@ def test_proposals_come_back_without_padding() -> None:
     assert boxlist.bbox.tolist() == [[0.0, 1.0, 2.0, 3.0]]
     assert boxlist.get_field("objectness").tolist() == [0.5]
     assert boxlist.size == (20, 10)
+
+
+def with_keypoints(found: BoxList, count: int = 3) -> BoxList:
+    points = torch.arange(len(found) * count * 3.0).view(len(found), count, 3)
+    found.add_field("keypoints", Keypoints(points, SIZE))
+    return found
+
+
+def test_keypoints_are_padded() -> None:
+    boxlists = [
+        with_keypoints(target([[1.0, 2.0, 3.0, 4.0]], [1])),
+        # An image without objects need not have the field.
+        target([], []),
+        with_keypoints(target([[0.0, 0.0, 9.0, 9.0], [1.0, 1.0, 2.0, 2.0]], [1, 2])),
+    ]
+    padded = PaddedTargets.from_boxlists(boxlists, with_masks=False, with_keypoints=True)
+    assert padded.keypoints is not None
+    assert padded.keypoints.shape == (3, 2, 3, 3)
+    assert torch.equal(padded.keypoints[0, 0].flatten(), torch.arange(9.0))
+    assert torch.equal(padded.keypoints[2].flatten(), torch.arange(18.0))
+    assert not padded.keypoints[0, 1].any()
+    assert not padded.keypoints[1].any()
+    assert PaddedTargets.from_boxlists(boxlists, with_masks=False).keypoints is None
+    assert padded.to("cpu").keypoints is not None
+
+
+def test_targets_without_keypoints_or_with_others_are_refused() -> None:
+    lacking = target([[1.0, 2.0, 3.0, 4.0]], [1])
+    with pytest.raises(ShapeError, match=r"targets\[0\]: .* field 'keypoints'"):
+        PaddedTargets.from_boxlists([lacking], with_masks=False, with_keypoints=True)
+    five = with_keypoints(target([[1.0, 2.0, 3.0, 4.0]], [1]), 5)
+    with pytest.raises(ShapeError, match=r"as many keypoints per object, got \[3, 5\]"):
+        PaddedTargets.from_boxlists(
+            [with_keypoints(lacking), five], with_masks=False, with_keypoints=True
+        )
+
+
+@pytest.mark.parametrize(("count", "kind"), [(17, PersonKeypoints), (5, Keypoints)])
+def test_found_keypoints_become_a_field(count: int, kind: type) -> None:
+    keypoints, scores = torch.rand(2, 3, count, 3), torch.rand(2, 3, count)
+    valid = torch.tensor([[True, True, False], [False] * 3])
+    detections = PaddedDetections(
+        torch.rand(2, 3, 4),
+        torch.rand(2, 3),
+        torch.ones(2, 3).long(),
+        valid,
+        keypoints=keypoints,
+        keypoint_scores=scores,
+    )
+    full, empty = detections_to_boxlists(detections, [HeightWidth(10, 20), HeightWidth(8, 8)])
+    field = full.get_field("keypoints")
+    assert type(field) is kind
+    assert field.size == full.size == (20, 10)
+    assert torch.equal(field.keypoints, keypoints[0, :2])
+    assert torch.equal(field.get_field("logits"), scores[0, :2])
+    assert empty.get_field("keypoints").keypoints.shape == (0, count, 3)
+    assert full.has_field("mask") is False

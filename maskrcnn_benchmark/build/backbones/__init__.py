@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from maskrcnn_benchmark.build.backbones.fbnet import build_fbnet_backbone
+from maskrcnn_benchmark.build.backbones.foreign import build_foreign_backbone, is_foreign
 from maskrcnn_benchmark.build.backbones.resnet import build_resnet_backbone
 from maskrcnn_benchmark.build.registered import adapt_backbone, find_registered
 from maskrcnn_benchmark.config import Config
@@ -21,4 +23,8 @@ def build_backbone(cfg: Config) -> Backbone:
     registered = find_registered(registry.BACKBONES, name)
     if registered is not None:
         return adapt_backbone(registered(cfg), cfg)
+    if name == "FBNet":
+        return build_fbnet_backbone(cfg)
+    if is_foreign(name):
+        return build_foreign_backbone(cfg)
     return build_resnet_backbone(cfg)

@@ -12,18 +12,28 @@ from typing import Any
 import torch
 from PIL import Image
 from pycocotools.coco import COCO
+from torch import Tensor
 from torch.utils.data import Dataset
 
+from maskrcnn_benchmark.data.datasets.channels import (
+    PHOTOGRAPH,
+    ImageFormat,
+    black_image,
+    read_sample,
+    size_of,
+)
 from maskrcnn_benchmark.data.datasets.coco_json import Check, CocoAnnotations, load_coco_json
-from maskrcnn_benchmark.data.datasets.images import read_image
+from maskrcnn_benchmark.data.datasets.coco_keypoints import find_keypoint_schema, visible_count
 from maskrcnn_benchmark.data.datasets.problems import OnError
 from maskrcnn_benchmark.errors import DatasetError
 from maskrcnn_benchmark.structures.binary_masks import BinaryMaskList
 from maskrcnn_benchmark.structures.bounding_box import BoxList
+from maskrcnn_benchmark.structures.keypoint import PERSON, Keypoints, Pair, make_keypoints
 from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
 from maskrcnn_benchmark.structures.sizes import WidthHeight
 
-# Detectron: images with fewer visible keypoints are not trained on.
+# Detectron: images with fewer visible keypoints of persons are not trained on. Of other objects, which may have fewer
+# in all, one is enough.
 MIN_KEYPOINTS_PER_IMAGE = 10
 
 logger = logging.getLogger(__name__)
@@ -37,22 +47,22 @@ def has_valid_annotation(anno: Sequence[dict[str, Any]]) -> bool:
 
     Returns:
         True if some box is larger than one pixel in both directions and, in a keypoint file, at
-        least ten keypoints are visible.
+        least ten keypoints of persons (17 keypoints each) or one of other objects are visible.
     """
     if all(any(side <= 1 for side in entry["bbox"][2:]) for entry in anno):
         return False
     if "keypoints" not in anno[0]:
         return True
-    visible: int = sum(v > 0 for entry in anno for v in entry.get("keypoints", [])[2::3])
-    return visible >= MIN_KEYPOINTS_PER_IMAGE
+    is_person = any(len(entry.get("keypoints", ())) == 3 * len(PERSON.names) for entry in anno)
+    return sum(map(visible_count, anno)) >= (MIN_KEYPOINTS_PER_IMAGE if is_person else 1)
 
 
 class COCODataset(Dataset[Any]):
     """Samples (image, BoxList, index) of a COCO annotation file.
 
     The BoxList holds the annotations that are no crowds: boxes clipped to the image, those left
-    without extent removed, with the fields `labels` and, if every one of them has a segmentation,
-    `masks`.
+    without extent removed, with the fields `labels`, `masks` if every one of them has a
+    segmentation, and `keypoints` if the file has any (objects without get those with v = 0).
 
     Attributes:
         ids: json ids of the images, ascending.
@@ -61,6 +71,7 @@ class COCODataset(Dataset[Any]):
         json_category_id_to_contiguous_id: json id -> label from 1, in the order of the file.
         contiguous_category_id_to_json_id: the way back.
         id_to_img_map: index -> json id of the image.
+        keypoint_schema: what the keypoints are; None in a file without.
         unreadable: paths that could not be read so far, and were skipped, by this process.
     """
 
@@ -74,6 +85,10 @@ class COCODataset(Dataset[Any]):
         on_error: OnError = "stop",
         check: Check = "full",
         require_masks: bool = False,
+        require_keypoints: bool = False,
+        keypoint_flip_pairs: Sequence[Pair] = (),
+        keypoint_sigmas: Sequence[float] = (),
+        image_format: ImageFormat = PHOTOGRAPH,
     ) -> None:
         """Read and check the annotation file; images are read when they are asked for.
 
@@ -88,6 +103,10 @@ class COCODataset(Dataset[Any]):
                 says how much that was.
             check: "full" also looks at every polygon, and for every image file, before the start.
             require_masks: an annotation without a segmentation is something wrong.
+            require_keypoints: a file without keypoints is something wrong.
+            keypoint_flip_pairs: override those that follow from the keypoints' names (left_.., right_..).
+            keypoint_sigmas: override the file's tolerances in the evaluation.
+            image_format: channels and bits of the images.
 
         Raises:
             DatasetError: see `on_error`; also if nothing is left.
@@ -95,6 +114,7 @@ class COCODataset(Dataset[Any]):
         self.root = os.fspath(root)
         self.transforms = transforms
         self.on_error: OnError = on_error
+        self.image_format = image_format
         self.for_training = remove_images_without_annotations
         self.annotations: CocoAnnotations = load_coco_json(
             ann_file,
@@ -114,6 +134,17 @@ class COCODataset(Dataset[Any]):
         everything = self.annotations.images
         self.ids = _training_ids(self.annotations) if self.for_training else sorted(everything)
         self.id_to_img_map = dict(enumerate(self.ids))
+        self.keypoint_schema = find_keypoint_schema(
+            self.annotations.path,
+            self.annotations.content,
+            flip_pairs=keypoint_flip_pairs,
+            sigmas=keypoint_sigmas,
+        )
+        if require_keypoints and self.keypoint_schema is None:
+            raise DatasetError(
+                f"{self.annotations.path}: no annotation has keypoints, but keypoints are to be trained; name a file "
+                "that has them (person_keypoints_*.json of COCO), or set MODEL.KEYPOINT_ON False"
+            )
         self.unreadable: list[str] = []
         self._coco: COCO | None = None
 
@@ -174,17 +205,25 @@ class COCODataset(Dataset[Any]):
         segmentations = [entry.get("segmentation") for entry in annotations]
         if all(segmentations):
             target.add_field("masks", _make_masks(segmentations, size))
+        if self.keypoint_schema is not None:
+            target.add_field("keypoints", self._make_keypoints(annotations, size))
         return target.clip_to_image(remove_empty=True)
 
-    def _read(self, index: int) -> Image.Image | None:
+    def _make_keypoints(self, annotations: list[dict[str, Any]], size: WidthHeight) -> Keypoints:
+        assert self.keypoint_schema is not None
+        absent = [0.0] * (3 * len(self.keypoint_schema.names))
+        points = [entry.get("keypoints") or absent for entry in annotations]
+        return make_keypoints(points, size, self.keypoint_schema)
+
+    def _read(self, index: int) -> Image.Image | Tensor | None:
         """The image; None if it cannot be read and another is to take its place."""
         path = self.image_path(index)
         info = self.get_img_info(index)
         size = (info["width"], info["height"])
         try:
-            image = read_image(path)
-            if image.size != size:
-                raise DatasetError(_size_message(self.annotations.path, info, path, image.size))
+            image = read_sample(path, self.image_format)
+            if size_of(image) != size:
+                raise DatasetError(_size_message(self.annotations.path, info, path, size_of(image)))
         except DatasetError as error:
             if self.on_error == "stop":
                 raise
@@ -198,7 +237,7 @@ class COCODataset(Dataset[Any]):
                     len(self.unreadable),
                     error,
                 )
-            return None if self.for_training else Image.new("RGB", size)
+            return None if self.for_training else black_image(WidthHeight(*size), self.image_format)
         return image
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Container, Mapping
 from typing import Any
 
+from maskrcnn_benchmark.data.datasets.coco_keypoints import keypoint_problem, visible_count
 from maskrcnn_benchmark.data.datasets.problems import Problem
 
 # Boxes of real data hang over the image by this much, from rounding and from drawing along the
@@ -100,7 +101,7 @@ class AnnotationChecker:
             images: usable images by id.
             declared_images: ids of all images, also of those with problems of their own.
             categories: usable categories by id.
-            full: also look at every polygon.
+            full: also look at every polygon and keypoint.
             require_masks: every annotation but crowds must have a segmentation.
         """
         self._images = images
@@ -135,6 +136,9 @@ class AnnotationChecker:
             )
         if self._full and (found is None or found.remedy != "left out"):
             found = _segmentation_problem(entry.get("segmentation"), image, where) or found
+            keypoints = keypoint_problem(entry, self._categories[entry["category_id"]])
+            if keypoints:
+                return Problem("malformed keypoints", f"{where}: {keypoints}")
         return found
 
     def _reference_problem(self, entry: Any, position: int) -> Problem | None:
@@ -173,8 +177,10 @@ class AnnotationChecker:
 
 
 def complete_annotation(entry: dict[str, Any]) -> None:
-    """Add what the evaluation needs and many tools leave out: `iscrowd` and `area`."""
+    """Add what the evaluation needs and many tools leave out: `iscrowd`, `area` and `num_keypoints`."""
     entry.setdefault("iscrowd", 0)
+    if "keypoints" in entry:
+        entry.setdefault("num_keypoints", visible_count(entry))
     if type(entry.get("area")) not in _NUMBER_TYPES:
         entry["area"] = _area(entry)
 

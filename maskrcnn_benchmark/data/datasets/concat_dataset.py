@@ -22,12 +22,14 @@ class ConcatDataset(TorchConcatDataset[Any]):
         """Join data sets.
 
         Args:
-            datasets: at least one; those with `class_names` must agree in them.
+            datasets: at least one; those with `class_names` must agree in them, and so must those with
+                keypoints in what these are.
 
         Raises:
-            DatasetError: if the same label means different classes.
+            DatasetError: if the same label means different classes, or the same keypoint different places.
         """
         super().__init__(datasets)
+        _check_same_keypoints(datasets)
         named = [dataset for dataset in datasets if hasattr(dataset, "class_names")]
         for other in named[1:]:
             _check_same_classes(named[0].class_names, other.class_names)
@@ -57,6 +59,26 @@ class ConcatDataset(TorchConcatDataset[Any]):
             (dataset.class_names for dataset in self.datasets if hasattr(dataset, "class_names")),
             (),
         )
+
+    @property
+    def keypoint_schema(self) -> Any:
+        """What the keypoints are; None without."""
+        return next(iter(_schemas(self.datasets)), None)
+
+
+def _schemas(datasets: Sequence[Any]) -> list[Any]:
+    schemas = (getattr(dataset, "keypoint_schema", None) for dataset in datasets)
+    return [schema for schema in schemas if schema is not None]
+
+
+def _check_same_keypoints(datasets: Sequence[Any]) -> None:
+    names = [schema.names for schema in _schemas(datasets)]
+    for other in names[1:]:
+        if other != names[0]:
+            raise DatasetError(
+                "data sets to join must have the same keypoints in the same order: one has "
+                f"{', '.join(names[0])}, another {', '.join(other)}; make their category records equal"
+            )
 
 
 def _check_same_classes(first: Sequence[str], second: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 from maskrcnn_benchmark.errors import DatasetError
 
 # What PIL raises for files that are damaged, cut off, too large, or no images at all.
-_READ_ERRORS = (
+READ_ERRORS = (
     OSError,
     SyntaxError,
     ValueError,
@@ -37,7 +37,7 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
             f"image file not found: '{os.fspath(path)}'. Check the image folder and the file_name "
             "in the annotation file."
         ) from error
-    except _READ_ERRORS as error:
+    except READ_ERRORS as error:
         raise DatasetError(
             f"image file '{os.fspath(path)}' cannot be read: {error}. It is damaged, cut off or "
             "not an image; replace it or take it out of the data set."

@@ -1,8 +1,8 @@
 """The old project's transforms of (image, target).
 
-Each takes a PIL image (after `ToTensor` a tensor) and a BoxList or None. Random ones draw from
-Python's global generator, the colour jitter from torch's; training seeds both for every sample
-(`data.seeded`).
+Each takes a PIL image, or a tensor (C, H, W) after `ToTensor` and where images have more channels or bits than PIL
+knows, and a BoxList or None. Random ones draw from Python's global generator, the colour jitter from torch's; training
+seeds both for every sample (`data.seeded`).
 
 C, H, W: channels, height, width.
 """
@@ -19,8 +19,21 @@ from PIL import Image
 from torch import Tensor
 from torchvision import transforms as vision
 
+from maskrcnn_benchmark.data.transforms.continuous import mirror_continuous
+from maskrcnn_benchmark.data.transforms.resize import Resize
+from maskrcnn_benchmark.errors import ConfigError, ShapeError
+from maskrcnn_benchmark.layers.boxes import LEGACY_OFFSET
 from maskrcnn_benchmark.structures.bounding_box import FLIP_LEFT_RIGHT, FLIP_TOP_BOTTOM, BoxList
-from maskrcnn_benchmark.structures.sizes import HeightWidth
+
+__all__ = [
+    "ColorJitter",
+    "Compose",
+    "Normalize",
+    "RandomHorizontalFlip",
+    "RandomVerticalFlip",
+    "Resize",
+    "ToTensor",
+]
 
 
 class Compose:
@@ -42,61 +55,19 @@ class Compose:
         return f"{type(self).__name__}({lines}\n)"
 
 
-class Resize:
-    """Scales the short side to a size, unless the long side became too long."""
-
-    def __init__(self, min_size: int | Sequence[int], max_size: int) -> None:
-        """Set the sizes.
-
-        Args:
-            min_size: wanted short side in pixels, or several to choose from at random.
-            max_size: longest permitted long side in pixels.
-        """
-        self.min_size = (min_size,) if isinstance(min_size, int) else tuple(min_size)
-        self.max_size = max_size
-
-    def get_size(self, image_size: Sequence[int]) -> HeightWidth:
-        """Draw the size that an image becomes.
-
-        Args:
-            image_size: (width, height) of the image.
-        """
-        # Drawn with a single choice too: what follows must not depend on the number of choices.
-        short_side = random.choice(self.min_size)
-        width, height = image_size
-        short, long = min(width, height), max(width, height)
-        if long / short * short_side > self.max_size:
-            short_side = round(self.max_size * short / long)
-        if short == short_side:
-            return HeightWidth(height, width)
-        if width < height:
-            return HeightWidth(int(short_side * height / width), short_side)
-        return HeightWidth(short_side, int(short_side * width / height))
-
-    def __call__(self, image: Image.Image, target: BoxList | None = None) -> Any:
-        """Resize; returns only the image where there is no target."""
-        size = self.get_size(image.size).transposed()
-        # Detectron: OpenCV without antialiasing. The old project: PIL, which antialiases.
-        if image.size != size:
-            image = image.resize(size, Image.Resampling.BILINEAR)
-        return image if target is None else (image, target.resize(image.size))
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(min_size={self.min_size}, max_size={self.max_size})"
-
-
 class RandomHorizontalFlip:
     """Mirrors left and right with some probability."""
 
-    def __init__(self, prob: float = 0.5) -> None:
-        """Set the probability."""
+    def __init__(self, prob: float = 0.5, *, box_offset: float = LEGACY_OFFSET) -> None:
+        """Set the probability, and whether boxes are inclusive (1) or continuous (0)."""
         self.prob = prob
+        self.box_offset = box_offset
 
-    def __call__(self, image: Image.Image, target: BoxList | None = None) -> Any:
+    def __call__(self, image: Image.Image | Tensor, target: BoxList | None = None) -> Any:
         """Flip or not."""
         if random.random() < self.prob:
-            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-            target = None if target is None else target.transpose(FLIP_LEFT_RIGHT)
+            image = _mirror(image, -1, Image.Transpose.FLIP_LEFT_RIGHT)
+            target = _mirror_target(target, FLIP_LEFT_RIGHT, self.box_offset)
         return image, target
 
     def __repr__(self) -> str:
@@ -106,19 +77,32 @@ class RandomHorizontalFlip:
 class RandomVerticalFlip:
     """Mirrors top and bottom with some probability."""
 
-    def __init__(self, prob: float = 0.5) -> None:
-        """Set the probability."""
+    def __init__(self, prob: float = 0.5, *, box_offset: float = LEGACY_OFFSET) -> None:
+        """Set the probability, and whether boxes are inclusive (1) or continuous (0)."""
         self.prob = prob
+        self.box_offset = box_offset
 
-    def __call__(self, image: Image.Image, target: BoxList | None = None) -> Any:
+    def __call__(self, image: Image.Image | Tensor, target: BoxList | None = None) -> Any:
         """Flip or not."""
         if random.random() < self.prob:
-            image = image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
-            target = None if target is None else target.transpose(FLIP_TOP_BOTTOM)
+            image = _mirror(image, -2, Image.Transpose.FLIP_TOP_BOTTOM)
+            target = _mirror_target(target, FLIP_TOP_BOTTOM, self.box_offset)
         return image, target
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(prob={self.prob})"
+
+
+def _mirror_target(target: BoxList | None, method: int, box_offset: float) -> BoxList | None:
+    if target is None:
+        return None
+    return target.transpose(method) if box_offset else mirror_continuous(target, method)
+
+
+def _mirror(
+    image: Image.Image | Tensor, axis: int, transpose: Image.Transpose
+) -> Image.Image | Tensor:
+    return image.flip(axis) if isinstance(image, Tensor) else image.transpose(transpose)
 
 
 class ColorJitter:
@@ -145,20 +129,32 @@ class ColorJitter:
             saturation=saturation or 0.0,
             hue=hue or 0.0,
         )
+        self._changes = any((brightness, contrast, saturation, hue))
 
-    def __call__(self, image: Image.Image, target: BoxList | None = None) -> Any:
-        """Change the colours."""
-        return self.color_jitter(image), target
+    def __call__(self, image: Image.Image | Tensor, target: BoxList | None = None) -> Any:
+        """Change the colours.
+
+        Raises:
+            ConfigError: for an image of other than 1 or 3 channels, which are no colours.
+        """
+        if isinstance(image, Tensor) and image.shape[0] not in (1, 3) and self._changes:
+            raise ConfigError(
+                f"colour jitter knows images of 1 or 3 channels, got {image.shape[0]}. Set INPUT.BRIGHTNESS, CONTRAST, "
+                "SATURATION and HUE to 0"
+            )
+        return (self.color_jitter(image) if self._changes else image), target
 
     def __repr__(self) -> str:
         return repr(self.color_jitter)
 
 
 class ToTensor:
-    """PIL image to float32 (C, H, W), RGB, 0 to 1."""
+    """PIL image to float32 (C, H, W), RGB, 0 to 1; a tensor stays as it is."""
 
-    def __call__(self, image: Image.Image, target: BoxList | None = None) -> Any:
+    def __call__(self, image: Image.Image | Tensor, target: BoxList | None = None) -> Any:
         """Convert."""
+        if isinstance(image, Tensor):
+            return image, target
         pixels = torch.from_numpy(np.array(image, dtype=np.uint8))  # (H, W, C)
         if pixels.ndim == 2:
             pixels = pixels[..., None]
@@ -177,15 +173,28 @@ class Normalize:
         Args:
             mean: one value per channel.
             std: one value per channel.
-            to_bgr255: first turn RGB, 0 to 1, into BGR, 0 to 255, as Detectron's weights expect.
+            to_bgr255: first turn RGB, 0 to 1, into BGR, 0 to 255, as Detectron's weights expect. Channels of images
+                that have not three of them keep their order.
         """
         self.mean = tuple(mean)
         self.std = tuple(std)
         self.to_bgr255 = to_bgr255
 
     def __call__(self, image: Tensor, target: BoxList | None = None) -> Any:
-        """Normalise (C, H, W); returns only the image where there is no target."""
-        image = image[[2, 1, 0]].mul_(255) if self.to_bgr255 else image.clone()
+        """Normalise (C, H, W); returns only the image where there is no target.
+
+        Raises:
+            ShapeError: if there is not a mean and a deviation for each channel.
+        """
+        channels = image.shape[0]
+        if len(self.mean) not in (1, channels) or len(self.std) not in (1, channels):
+            raise ShapeError(
+                f"an image of {channels} channels was to be normalised with {len(self.mean)} means and "
+                f"{len(self.std)} deviations; set INPUT.PIXEL_MEAN and INPUT.PIXEL_STD for each channel"
+            )
+        image = image[[2, 1, 0]] if self.to_bgr255 and channels == 3 else image.clone()
+        if self.to_bgr255:
+            image.mul_(255)
         mean = image.new_tensor(self.mean)[:, None, None]
         std = image.new_tensor(self.std)[:, None, None]
         image = image.sub_(mean).div_(std)

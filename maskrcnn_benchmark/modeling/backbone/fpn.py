@@ -11,15 +11,39 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.norms import NormName
-from maskrcnn_benchmark.modeling.make_layers import make_conv
+from maskrcnn_benchmark.modeling.make_layers import initialise, make_conv
 
 
 class LastLevelMaxPool(nn.Module):
     """P6 as every second cell of P5 (Detectron)."""
 
-    def forward(self, coarsest: Tensor) -> list[Tensor]:
-        """(B, C, H, W) -> one map (B, C, H / 2, W / 2)."""
+    def forward(self, coarsest: Tensor, body_map: Tensor | None = None) -> list[Tensor]:
+        """(B, C, H, W) -> one map (B, C, H / 2, W / 2); the body's map is not used."""
         return [F.max_pool2d(coarsest, kernel_size=1, stride=2)]
+
+
+class LastLevelP6P7(nn.Module):
+    """P6 and P7 of RetinaNet (arXiv:1708.02002, section 4): 3x3 convolutions of stride 2, the second after a ReLU."""
+
+    def __init__(self, *, in_channels: int, out_channels: int = 256, use_c5: bool = True) -> None:
+        """Build the two convolutions `p6` and `p7`.
+
+        Args:
+            in_channels: of the map that P6 is computed from: the body's last one (C5), or P5.
+            out_channels: of P6 and P7.
+            use_c5: compute P6 from C5 rather than from P5.
+        """
+        super().__init__()
+        self.p6 = nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1)
+        self.p7 = nn.Conv2d(out_channels, out_channels, 3, stride=2, padding=1)
+        for layer in (self.p6, self.p7):
+            initialise(layer, "xavier")
+        self.use_c5 = use_c5
+
+    def forward(self, coarsest: Tensor, body_map: Tensor) -> list[Tensor]:
+        """P5 (B, out_channels, H, W) and C5 (B, C, H, W) -> P6 and P7, each of half the size before."""
+        p6 = self.p6(body_map if self.use_c5 else coarsest)
+        return [p6, self.p7(F.relu(p6))]
 
 
 class FPN(nn.Module):
@@ -47,7 +71,7 @@ class FPN(nn.Module):
             norm_eps: epsilon of GN.
             use_relu: ReLU after each convolution.
             first_level: number of the finest level in the parameter names (1 for C2).
-            top_block: makes the coarser levels from the coarsest; None for none.
+            top_block: makes coarser levels from the coarsest one and the body's last map; None for none.
         """
         super().__init__()
         self.levels = [first_level + i for i in range(len(in_channels))]
@@ -76,7 +100,7 @@ class FPN(nn.Module):
             merged = lateral + F.interpolate(merged, size=lateral.shape[-2:], mode="nearest")
             results.insert(0, self._layer(index)(merged))
         if self.top_blocks is not None:
-            results.extend(self.top_blocks(results[-1]))
+            results.extend(self.top_blocks(results[-1], features[-1]))
         return results
 
     def _inner(self, index: int) -> nn.Module:

@@ -2,7 +2,8 @@
 
 - MSRA weights: the stride of a bottleneck sits in its first 1x1 convolution (`stride_in_1x1`).
 - Frozen norms are folded into the convolutions at run time (`layers.norms.conv_norm`).
-- Parameter names are those of the old project: `stem.conv1`, `layer1.0.downsample.0`, ...
+- Deformable convolution (`layers.deform_conv`) in the 3x3 of the stages asked for.
+- Parameter names are those of the old project: `stem.conv1`, `layer1.0.downsample.0`, `layer2.0.conv2.offset`, ...
 
 B: images.    C: channels.    H, W: height and width.
 """
@@ -10,6 +11,7 @@ B: images.    C: channels.    H, W: height and width.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal, Protocol
 
@@ -17,7 +19,24 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.errors import ConfigError
+from maskrcnn_benchmark.layers.deform_conv import DFConv2d
 from maskrcnn_benchmark.layers.norms import NormName, conv_norm, make_norm
+from maskrcnn_benchmark.utils.old_calls import also_called
+from maskrcnn_benchmark.utils.old_names import old_names
+
+# Old names, which live elsewhere now.
+__getattr__ = old_names(
+    __name__,
+    {
+        "BaseStem": "maskrcnn_benchmark.build.legacy.resnet",
+        "BottleneckWithFixedBatchNorm": "maskrcnn_benchmark.build.legacy.resnet",
+        "BottleneckWithGN": "maskrcnn_benchmark.build.legacy.resnet",
+        "ResNetHead": "maskrcnn_benchmark.build.legacy.resnet",
+        "StageSpec": "maskrcnn_benchmark.build.legacy.resnet",
+        "StemWithFixedBatchNorm": "maskrcnn_benchmark.build.legacy.resnet",
+        "StemWithGN": "maskrcnn_benchmark.build.legacy.resnet",
+    },
+)
 
 BlockName = Literal["basic", "bottleneck"]
 
@@ -63,6 +82,48 @@ def _conv(
     return conv
 
 
+@dataclass(frozen=True, kw_only=True)
+class Deformable:
+    """What the 3x3 convolution of a block is when it is deformable.
+
+    Attributes:
+        modulated: version 2, with a factor for each sample.
+        groups: sets of offsets, each for its share of the channels.
+    """
+
+    modulated: bool = True
+    groups: int = 1
+
+
+def _conv3x3(
+    in_channels: int,
+    out_channels: int,
+    *,
+    stride: int,
+    groups: int,
+    dilation: int,
+    deformable: Deformable | None,
+) -> nn.Conv2d | DFConv2d:
+    if deformable is None:
+        return _conv(in_channels, out_channels, 3, stride=stride, groups=groups, dilation=dilation)
+    return DFConv2d(
+        in_channels,
+        out_channels,
+        with_modulated_dcn=deformable.modulated,
+        stride=stride,
+        groups=groups,
+        dilation=dilation,
+        deformable_groups=deformable.groups,
+    )
+
+
+def _norm_after(conv: nn.Conv2d | DFConv2d, norm: nn.Module, x: Tensor) -> Tensor:
+    if isinstance(conv, nn.Conv2d):
+        return conv_norm(conv, norm, x)
+    result: Tensor = norm(conv(x))
+    return result
+
+
 class Stem(nn.Module):
     """7x7 convolution with stride 2, norm, ReLU, 3x3 max-pool with stride 2: total stride 4."""
 
@@ -73,7 +134,7 @@ class Stem(nn.Module):
         self.bn1 = norm(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, C, H / 4, W / 4)."""
+        """(B, in_channels, H, W) -> (B, C, H / 4, W / 4)."""
         x = F.relu_(conv_norm(self.conv1, self.bn1, x))
         return F.max_pool2d(x, kernel_size=3, stride=2, padding=1)
 
@@ -114,19 +175,22 @@ class BasicBlock(_Block):
         dilation: int,
         stride_in_1x1: bool,
         norm: NormFactory,
+        deformable: Deformable | None = None,
     ) -> None:
         """Build; `mid_channels`, `groups` and `stride_in_1x1` have no meaning here."""
         super().__init__()
         self._make_shortcut(in_channels, out_channels, stride, norm)
         self.conv1 = _conv(in_channels, out_channels, 3, stride=stride, dilation=dilation)
         self.bn1 = norm(out_channels)
-        self.conv2 = _conv(out_channels, out_channels, 3, dilation=dilation)
+        self.conv2 = _conv3x3(
+            out_channels, out_channels, stride=1, groups=1, dilation=dilation, deformable=deformable
+        )
         self.bn2 = norm(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
         out = F.relu_(conv_norm(self.conv1, self.bn1, x))
-        out = conv_norm(self.conv2, self.bn2, out)
+        out = _norm_after(self.conv2, self.bn2, out)
         return F.relu_(out + self._shortcut(x))
 
 
@@ -144,6 +208,7 @@ class Bottleneck(_Block):
         dilation: int,
         stride_in_1x1: bool,
         norm: NormFactory,
+        deformable: Deformable | None = None,
     ) -> None:
         """Build; the stride sits in the first 1x1 (MSRA) or in the 3x3 convolution."""
         super().__init__()
@@ -151,8 +216,13 @@ class Bottleneck(_Block):
         stride_1x1, stride_3x3 = (stride, 1) if stride_in_1x1 else (1, stride)
         self.conv1 = _conv(in_channels, mid_channels, 1, stride=stride_1x1)
         self.bn1 = norm(mid_channels)
-        self.conv2 = _conv(
-            mid_channels, mid_channels, 3, stride=stride_3x3, groups=groups, dilation=dilation
+        self.conv2 = _conv3x3(
+            mid_channels,
+            mid_channels,
+            stride=stride_3x3,
+            groups=groups,
+            dilation=dilation,
+            deformable=deformable,
         )
         self.bn2 = norm(mid_channels)
         self.conv3 = _conv(mid_channels, out_channels, 1)
@@ -161,7 +231,7 @@ class Bottleneck(_Block):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
         out = F.relu_(conv_norm(self.conv1, self.bn1, x))
-        out = F.relu_(conv_norm(self.conv2, self.bn2, out))
+        out = F.relu_(_norm_after(self.conv2, self.bn2, out))
         out = conv_norm(self.conv3, self.bn3, out)
         return F.relu_(out.add_(self._shortcut(x)))
 
@@ -191,6 +261,9 @@ class ResNetStages(nn.Module):
         first_stride: int | None = None,
         dilation: int = 1,
         return_stages: Sequence[int] | None = None,
+        with_dcn: Sequence[bool] = (False, False, False, False),
+        modulated: bool = True,
+        deformable_groups: int = 1,
     ) -> None:
         """Build the stages.
 
@@ -209,12 +282,20 @@ class ResNetStages(nn.Module):
             first_stride: stride of the first stage, if not its own (1 for stage 1, else 2).
             dilation: of the 3x3 convolutions; more than 1 means stride 1.
             return_stages: whose maps `forward` returns; all by default.
+            with_dcn: for stages 1 to 4, whether the 3x3 of every block (the second one of a basic block) is deformable.
+            modulated: deformable convolution version 2.
+            deformable_groups: sets of offsets of each.
         """
         super().__init__()
+        if len(with_dcn) != 4:
+            raise ConfigError(
+                f"with_dcn (MODEL.RESNETS.STAGE_WITH_DCN): expected one flag for each of 4 stages, got {with_dcn}."
+            )
         if depth not in RESNET_BLOCKS:
             raise ConfigError(f"ResNet depth: expected one of {list(RESNET_BLOCKS)}, got {depth}.")
         kind, counts = RESNET_BLOCKS[depth]
         factory = partial(make_norm, norm, num_groups=norm_groups, eps=norm_eps)
+        deformable = Deformable(modulated=modulated, groups=deformable_groups)
         base = width * groups if kind == "basic" else out_channels
         self.names: list[str] = []
         self.out_channels: dict[int, int] = {}
@@ -235,6 +316,7 @@ class ResNetStages(nn.Module):
                         dilation=dilation,
                         stride_in_1x1=stride_in_1x1,
                         norm=factory,
+                        deformable=deformable if with_dcn[stage - 1] else None,
                     )
                 )
                 in_channels = base * factor
@@ -257,6 +339,7 @@ class ResNetStages(nn.Module):
 class ResNet(ResNetStages):
     """Stem and stages; `forward` gives the maps of `return_stages`, finest first."""
 
+    @also_called("maskrcnn_benchmark.build.backbones.resnet:body_arguments")
     def __init__(
         self,
         *,
@@ -273,6 +356,10 @@ class ResNet(ResNetStages):
         norm_eps: float = 1e-5,
         return_stages: Sequence[int] | None = None,
         freeze_at: int = 2,
+        in_channels: int = 3,
+        with_dcn: Sequence[bool] = (False, False, False, False),
+        modulated: bool = True,
+        deformable_groups: int = 1,
     ) -> None:
         """Build; arguments beyond those of `ResNetStages`.
 
@@ -290,6 +377,10 @@ class ResNet(ResNetStages):
             norm_eps: as there.
             return_stages: as there.
             freeze_at: parameters that never train: 1 the stem, 2 also stage 1, and so on; 0 none.
+            in_channels: channels of the image.
+            with_dcn: as there.
+            modulated: as there.
+            deformable_groups: as there.
         """
         super().__init__(
             stages=stages,
@@ -303,8 +394,12 @@ class ResNet(ResNetStages):
             norm_groups=norm_groups,
             norm_eps=norm_eps,
             return_stages=return_stages,
+            with_dcn=with_dcn,
+            modulated=modulated,
+            deformable_groups=deformable_groups,
         )
         self.stem = Stem(
+            in_channels=in_channels,
             out_channels=stem_channels,
             norm=partial(make_norm, stem_norm, num_groups=norm_groups, eps=norm_eps),
         )
@@ -313,5 +408,5 @@ class ResNet(ResNetStages):
             part.requires_grad_(requires_grad=False)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) -> maps (B, C_i, H / s_i, W / s_i)."""
+        """(B, in_channels, H, W) -> maps (B, C_i, H / s_i, W / s_i)."""
         return super().forward(self.stem(x))

@@ -1,6 +1,6 @@
-"""The heads of a two-stage detector, one after the other: box, then mask.
+"""The heads of a two-stage detector, one after the other: box, then mask, then keypoints.
 
-B: images.    Names `box` and `mask` are those of the old checkpoints.
+B: images.    Names `box`, `mask` and `keypoint` are those of the old checkpoints.
 """
 
 from __future__ import annotations
@@ -10,33 +10,56 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.modeling.roi_heads.box_head.box_head import BoxHead
+from maskrcnn_benchmark.modeling.roi_heads.cascade_head.cascade_head import CascadeHead
+from maskrcnn_benchmark.modeling.roi_heads.keypoint_head.keypoint_head import KeypointHead
 from maskrcnn_benchmark.modeling.roi_heads.mask_head.mask_head import MaskHead
 from maskrcnn_benchmark.structures.padded import PaddedDetections, PaddedTargets, Proposals
+from maskrcnn_benchmark.utils.old_names import old_names
+
+# Old names, which live elsewhere now.
+__getattr__ = old_names(
+    __name__,
+    {
+        "CombinedROIHeads": "maskrcnn_benchmark.build.legacy.roi_heads",
+        "build_roi_heads": "maskrcnn_benchmark.build.legacy.roi_heads",
+    },
+)
 
 
 class ROIHeads(nn.Module):
-    """Box head and, if there is one, mask head."""
+    """Box head and, if there are any, mask head and keypoint head."""
 
     def __init__(
-        self, *, box: BoxHead, mask: MaskHead | None = None, share_box_features: bool = False
+        self,
+        *,
+        box: BoxHead | CascadeHead,
+        mask: MaskHead | None = None,
+        keypoint: KeypointHead | None = None,
+        share_box_features: bool = False,
+        share_box_features_with_keypoints: bool = False,
     ) -> None:
         """Put the heads together.
 
         Args:
-            box: classifies and refines proposals.
+            box: classifies and refines proposals, in one stage or several.
             mask: segments detections.
+            keypoint: finds the keypoints of detections.
             share_box_features: the mask head predicts from the box head's features (C4); its extractor then is the
                 box head's own.
+            share_box_features_with_keypoints: the same for the keypoint head.
         """
         super().__init__()
         self.box = box
-        if mask is not None:
-            if share_box_features:
-                mask.feature_extractor = box.feature_extractor
-            self.mask: MaskHead | None = mask
-        else:
-            self.mask = None
+        self.mask: MaskHead | None = mask
+        self.keypoint: KeypointHead | None = keypoint
         self.share_box_features = share_box_features and mask is not None
+        self.share_box_features_with_keypoints = (
+            share_box_features_with_keypoints and keypoint is not None
+        )
+        if mask is not None and share_box_features:
+            mask.feature_extractor = box.feature_extractor
+        if keypoint is not None and share_box_features_with_keypoints:
+            keypoint.feature_extractor = box.feature_extractor
 
     def forward(
         self, features: Sequence[Tensor], proposals: Proposals, image_sizes: Tensor
@@ -49,21 +72,45 @@ class ROIHeads(nn.Module):
             image_sizes: (B, 2) height and width without padding.
         """
         detections: PaddedDetections = self.box(features, proposals, image_sizes)
-        if self.mask is None:
-            return detections
-        return detections._replace(masks=self.mask(features, detections))
+        if self.mask is not None:
+            detections = detections._replace(masks=self.mask(features, detections))
+        if self.keypoint is not None:
+            keypoints, scores = self.keypoint(features, detections)
+            detections = detections._replace(keypoints=keypoints, keypoint_scores=scores)
+        return detections
 
     def forward_training(
-        self, features: Sequence[Tensor], proposals: Proposals, targets: PaddedTargets
+        self,
+        features: Sequence[Tensor],
+        proposals: Proposals,
+        targets: PaddedTargets,
+        image_sizes: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Losses of the heads, in the order classifier, box, mask."""
-        regions, (x, rows), losses = self.box.forward_training(features, proposals, targets)
+        """Losses of the heads, in the order classifier, box, mask, keypoints.
+
+        Args:
+            features: maps of the backbone.
+            proposals: regions.
+            targets: ground truth.
+            image_sizes: (B, 2) height and width without padding; a cascade needs them.
+        """
+        regions, (x, rows), losses = self.box.forward_training(
+            features, proposals, targets, image_sizes
+        )
+        positives = regions.positives(self.box.sampler.max_positives)
+        shared = (x, rows.positions(regions.valid.shape))
         if self.mask is not None:
-            shared = (x, rows.positions(regions.valid.shape)) if self.share_box_features else None
             losses["loss_mask"] = self.mask.forward_training(
                 features,
-                regions.positives(self.box.sampler.max_positives),
+                positives,
                 targets,
-                shared_features=shared,
+                shared_features=shared if self.share_box_features else None,
+            )
+        if self.keypoint is not None:
+            losses["loss_kp"] = self.keypoint.forward_training(
+                features,
+                positives,
+                targets,
+                shared_features=shared if self.share_box_features_with_keypoints else None,
             )
         return losses

@@ -5,58 +5,103 @@ L: levels.    A: anchors over all cells and levels.    a: anchors per cell.    A
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.errors import ConfigError
+from maskrcnn_benchmark.numerics import AnchorStyle
 
 
 def make_cell_anchors(
-    *, stride: int, sizes: Sequence[float], aspect_ratios: Sequence[float], round_base: bool = True
+    *,
+    stride: int,
+    sizes: Sequence[float],
+    aspect_ratios: Sequence[float],
+    style: AnchorStyle = "detectron",
 ) -> Tensor:
-    """Anchors around the cell at the origin, as Detectron made them.
-
-    Each ratio reshapes the window (0, 0, stride - 1, stride - 1) at equal area, its sides rounded to whole pixels;
-    each size then scales it. Corners are inclusive.
+    """Anchors around the cell at the origin, all sizes of a ratio before the next ratio.
 
     Args:
         stride: pixels per cell.
         sizes: side in pixels of the square anchor.
         aspect_ratios: height / width.
-        round_base: whether the reshaped window is rounded.
+        style: detectron: each ratio reshapes the window (0, 0, stride - 1, stride - 1) at equal area, its sides
+            rounded to whole pixels, and each size scales it; corners are inclusive. exact: centred at the origin, with
+            the area of the square (detectron2, mmdet). rounded: the same, its corners rounded (torchvision).
 
     Returns:
         (len(aspect_ratios) * len(sizes), 4) float32, ratios outer, sizes inner.
+
+    Raises:
+        ConfigError: for another style.
     """
+    if style == "detectron":
+        return _detectron_cell(stride, sizes, aspect_ratios)
+    if style not in ("exact", "rounded"):
+        raise ConfigError(f"anchors: expected detectron, exact or rounded, got {style!r}.")
+    # float64 but for torchvision's, whose rounding is that of float32.
+    dtype = torch.float64 if style == "exact" else torch.float32
+    height = torch.tensor(aspect_ratios, dtype=dtype).sqrt()
+    scale = torch.tensor(sizes, dtype=dtype)
+    half = torch.stack((1 / height, height), dim=1)[:, None] * scale[:, None] / 2
+    half = half.flatten(0, 1)  # (a, 2)
+    if style == "rounded":
+        half = half.round()
+    return torch.cat((-half, half), dim=1).float()
+
+
+def octave_sizes(
+    sizes: Sequence[float], *, octave: float = 2.0, scales: int = 3, truncate: bool = False
+) -> tuple[tuple[float, ...], ...]:
+    """Several anchor sizes for each level, evenly spaced within an octave (RetinaNet, arXiv:1708.02002, section 4).
+
+    Args:
+        sizes: the smallest of each level, in pixels.
+        octave: ratio of the sizes of one level to the next.
+        scales: sizes per level.
+        truncate: cut to whole pixels (torchvision).
+    """
+    levels = [[size * octave ** (i / scales) for i in range(scales)] for size in sizes]
+    return tuple(tuple(float(int(s)) if truncate else s for s in own) for own in levels)
+
+
+def _detectron_cell(stride: int, sizes: Sequence[float], aspect_ratios: Sequence[float]) -> Tensor:
     center = 0.5 * (stride - 1)
     anchors = []
     for ratio in aspect_ratios:
-        width = np.sqrt(stride * stride / ratio)
-        width = np.round(width) if round_base else width
-        height = np.round(width * ratio) if round_base else width * ratio
+        width = np.round(np.sqrt(stride * stride / ratio))
+        height = np.round(width * ratio)
         for size in sizes:
             half = 0.5 * (np.array([width, height]) * (size / stride) - 1)
             anchors.append(np.concatenate((center - half, center + half)))
     return torch.tensor(np.stack(anchors), dtype=torch.float32)
 
 
-class CellAnchors(nn.Module):
-    """The anchors of each level's cell as buffers `0`, `1`, ...: they travel in checkpoints."""
+class BufferList(nn.Module):
+    """A list of tensors as buffers `0`, `1`, ...: they move with the module and travel in checkpoints."""
 
-    def __init__(self, anchors: Sequence[Tensor]) -> None:
-        """Take (a, 4) for every level."""
+    def __init__(self, buffers: Iterable[Tensor] | None = None) -> None:
+        """Start with some buffers (the cell anchors (a, 4) of every level, say), or none."""
         super().__init__()
-        for level, cell in enumerate(anchors):
-            self.register_buffer(str(level), cell)
+        self.extend(buffers or ())
+
+    def extend(self, buffers: Iterable[Tensor]) -> BufferList:
+        """Append buffers; returns the list."""
+        for number, buffer in enumerate(buffers, start=len(self)):
+            self.register_buffer(str(number), buffer)
+        return self
 
     def __len__(self) -> int:
         return len(self._buffers)
 
-    def __getitem__(self, level: int) -> Tensor:
-        return self.get_buffer(str(level))
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[number] for number in range(len(self)))
+
+    def __getitem__(self, number: int) -> Tensor:
+        return self.get_buffer(str(number))
 
 
 class AnchorGenerator(nn.Module):
@@ -69,7 +114,7 @@ class AnchorGenerator(nn.Module):
         aspect_ratios: Sequence[float] = (0.5, 1.0, 2.0),
         strides: Sequence[int] = (4, 8, 16, 32, 64),
         straddle_threshold: int = 0,
-        round_base: bool = True,
+        style: AnchorStyle = "detectron",
     ) -> None:
         """Make the cell anchors.
 
@@ -78,7 +123,8 @@ class AnchorGenerator(nn.Module):
             aspect_ratios: height / width.
             strides: pixels per cell of each level.
             straddle_threshold: pixels by which an anchor may leave the image and still train; below 0, any.
-            round_base: see `make_cell_anchors`.
+            style: see `make_cell_anchors`. With `rounded`, as in torchvision, the strides of all but the finest map
+                follow from the sizes of the maps: 61 rather than 64 where 13 cells cover 800 pixels.
 
         Raises:
             ConfigError: if there are several levels and not as many sizes.
@@ -94,10 +140,11 @@ class AnchorGenerator(nn.Module):
             per_level = [tuple(s) if isinstance(s, Sequence) else (s,) for s in sizes]
         self.strides = tuple(strides)
         self.straddle_threshold = straddle_threshold
-        self.cell_anchors = CellAnchors(
+        self.style = style
+        self.cell_anchors = BufferList(
             [
                 make_cell_anchors(
-                    stride=stride, sizes=own, aspect_ratios=aspect_ratios, round_base=round_base
+                    stride=stride, sizes=own, aspect_ratios=aspect_ratios, style=style
                 )
                 for stride, own in zip(strides, per_level, strict=True)
             ]
@@ -110,16 +157,20 @@ class AnchorGenerator(nn.Module):
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Anchors of every level, (H * W * a, 4) in the order of flattened (y, x, anchor)."""
-        return [
-            self._level(level, feature.shape[-2], feature.shape[-1])
-            for level, feature in enumerate(features)
-        ]
+        height, width = (side * self.strides[0] for side in features[0].shape[-2:])
+        anchors = []
+        for level, feature in enumerate(features):
+            rows, columns = feature.shape[-2:]
+            step = (self.strides[level], self.strides[level])
+            if self.style == "rounded":
+                step = (height // rows, width // columns)
+            anchors.append(self._level(level, rows, columns, step))
+        return anchors
 
-    def _level(self, level: int, height: int, width: int) -> Tensor:
+    def _level(self, level: int, rows: int, columns: int, step: tuple[int, int]) -> Tensor:
         cell = self.cell_anchors[level]  # (a, 4)
-        stride = self.strides[level]
-        y = torch.arange(height, device=cell.device, dtype=torch.float32) * stride
-        x = torch.arange(width, device=cell.device, dtype=torch.float32) * stride
+        y = torch.arange(rows, device=cell.device, dtype=torch.float32) * step[0]
+        x = torch.arange(columns, device=cell.device, dtype=torch.float32) * step[1]
         corner = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], dim=-1)  # (H, W, 2) x, y
         shift = corner.repeat(1, 1, 2)[:, :, None, :]  # (H, W, 1, 4)
         return (shift + cell).reshape(-1, 4)

@@ -9,11 +9,21 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from maskrcnn_benchmark.layers.boxes import encode_boxes
-from maskrcnn_benchmark.layers.losses import masked_mean, smooth_l1_sum
+from maskrcnn_benchmark.layers.box_losses import BoxLossName, box_regression_loss
 from maskrcnn_benchmark.layers.matching import BETWEEN_THRESHOLDS, match_boxes
 from maskrcnn_benchmark.layers.sampling import ANCHOR_STREAM, sample_labels
+from maskrcnn_benchmark.numerics import Normalizer
 from maskrcnn_benchmark.structures.padded import PaddedTargets
+from maskrcnn_benchmark.utils.old_names import old_names
+
+# Old names, which live elsewhere now.
+__getattr__ = old_names(
+    __name__,
+    {
+        "RPNLossComputation": "maskrcnn_benchmark.modeling.rpn.boxlist_loss",
+        "generate_rpn_labels": "maskrcnn_benchmark.modeling.rpn.boxlist_loss",
+    },
+)
 
 
 class RPNLoss:
@@ -26,7 +36,9 @@ class RPNLoss:
         bg_iou_threshold: float = 0.3,
         batch_size_per_image: int = 256,
         positive_fraction: float = 0.5,
+        loss: BoxLossName = "smooth_l1",
         beta: float = 1.0 / 9,
+        normalizer: Normalizer = "sampled",
         box_offset: float = 1.0,
     ) -> None:
         """Keep the numbers.
@@ -36,14 +48,19 @@ class RPNLoss:
             bg_iou_threshold: overlap below which it is negative.
             batch_size_per_image: anchors sampled.
             positive_fraction: largest share of positives among them.
-            beta: of the smooth L1 loss.
+            loss: of the boxes.
+            beta: of smooth L1, 0 for L1.
+            normalizer: both losses are divided by the anchors in the sample, negatives included, or by the number
+                wanted (`batch_size_per_image` of every image) even where there are fewer.
             box_offset: 1 for inclusive corners, 0 for continuous ones.
         """
         self.fg_iou_threshold = fg_iou_threshold
         self.bg_iou_threshold = bg_iou_threshold
         self.batch_size_per_image = batch_size_per_image
         self.positive_fraction = positive_fraction
+        self.loss = loss
         self.beta = beta
+        self.normalizer = normalizer
         self.box_offset = box_offset
 
     def __call__(
@@ -90,18 +107,21 @@ class RPNLoss:
         per_anchor = F.binary_cross_entropy_with_logits(
             logits, positive.to(logits.dtype), reduction="none"
         )
-        loss_objectness = masked_mean(per_anchor, valid)
         own = matches.gather(1, index).clamp(min=0)  # (B, S)
-        wanted = encode_boxes(
-            targets.boxes.gather(1, own[..., None].expand(-1, -1, 4)),
+        loss_boxes = box_regression_loss(
+            self.loss,
+            deltas.gather(1, index[..., None].expand(-1, -1, 4)),
             anchors[index],
+            targets.boxes.gather(1, own[..., None].expand(-1, -1, 4)),
+            positive,
             weights=(1.0, 1.0, 1.0, 1.0),
+            beta=self.beta,
             offset=self.box_offset,
         )
-        predicted = deltas.gather(1, index[..., None].expand(-1, -1, 4))
-        total = smooth_l1_sum(predicted, wanted, positive, beta=self.beta)
-        # Detectron divides by all sampled anchors, negatives included.
+        count: Tensor | int = valid.sum().clamp(min=1)
+        if self.normalizer == "wanted":
+            count = self.batch_size_per_image * objectness.shape[0]
         return {
-            "loss_objectness": loss_objectness,
-            "loss_rpn_box_reg": total / valid.sum().clamp(min=1),
+            "loss_objectness": torch.where(valid, per_anchor, 0.0).sum() / count,
+            "loss_rpn_box_reg": loss_boxes / count,
         }

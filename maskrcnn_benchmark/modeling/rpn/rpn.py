@@ -17,29 +17,53 @@ from maskrcnn_benchmark.layers.nms import nms_padded
 from maskrcnn_benchmark.modeling.make_layers import initialise
 from maskrcnn_benchmark.modeling.rpn.anchor_generator import AnchorGenerator
 from maskrcnn_benchmark.modeling.rpn.loss import RPNLoss
+from maskrcnn_benchmark.numerics import ProposalRank
 from maskrcnn_benchmark.structures.padded import PaddedTargets, Proposals
+from maskrcnn_benchmark.utils.old_calls import also_called
+from maskrcnn_benchmark.utils.old_names import old_names
+
+# Old names, which live elsewhere now.
+__getattr__ = old_names(
+    __name__,
+    {
+        "RPNHeadConvRegressor": "maskrcnn_benchmark.build.legacy.rpn",
+        "RPNHeadFeatureSingleConv": "maskrcnn_benchmark.build.legacy.rpn",
+        "RPNModule": "maskrcnn_benchmark.build.legacy.rpn",
+        "build_rpn": "maskrcnn_benchmark.build.legacy.rpn",
+    },
+)
 
 # Deltas of anchors are not scaled (Detectron).
 ANCHOR_DELTA_WEIGHTS: DeltaWeights = (1.0, 1.0, 1.0, 1.0)
 
 
 class RPNHead(nn.Module):
-    """One 3x3 convolution, then objectness and box deltas of every anchor; shared by all levels."""
+    """One 3x3 convolution or several, then objectness and box deltas of every anchor; shared by all levels."""
 
-    def __init__(self, *, in_channels: int, num_anchors: int) -> None:
-        """Build for `num_anchors` per cell."""
+    @also_called("maskrcnn_benchmark.build.legacy.rpn:head_arguments")
+    def __init__(self, *, in_channels: int, num_anchors: int, num_convs: int = 1) -> None:
+        """Build.
+
+        Args:
+            in_channels: of the maps, and of the convolutions.
+            num_anchors: per cell.
+            num_convs: 3x3 convolutions; one is called `conv`, several `conv.0`, `conv.1`, ...
+        """
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, in_channels, 3, padding=1)
+        convs = [nn.Conv2d(in_channels, in_channels, 3, padding=1) for _ in range(num_convs)]
+        self.conv = convs[0] if num_convs == 1 else nn.Sequential(*convs)
         self.cls_logits = nn.Conv2d(in_channels, num_anchors, 1)
         self.bbox_pred = nn.Conv2d(in_channels, num_anchors * 4, 1)
-        for layer in (self.conv, self.cls_logits, self.bbox_pred):
+        for layer in (*convs, self.cls_logits, self.bbox_pred):
             initialise(layer, "normal")
 
     def forward(self, features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """L maps (B, C, H, W) -> L objectness (B, a, H, W) and L deltas (B, 4a, H, W)."""
         objectness, deltas = [], []
         for feature in features:
-            hidden = F.relu_(self.conv(feature))
+            hidden = feature
+            for conv in self.conv if isinstance(self.conv, nn.Sequential) else (self.conv,):
+                hidden = F.relu_(conv(hidden))
             objectness.append(self.cls_logits(hidden))
             deltas.append(self.bbox_pred(hidden))
         return objectness, deltas
@@ -51,8 +75,8 @@ class ProposalLimits:
 
     Attributes:
         pre_nms: best anchors of each level that enter suppression.
-        post_nms: best survivors of each level.
-        total: best of an image over all levels (one level: `post_nms` applies).
+        post_nms: best survivors of each level; 0 for no such limit.
+        total: best of an image over all levels (one level: `post_nms` applies, where there is one).
         per_batch: take the best `total` over all images together (Detectron trained so).
     """
 
@@ -78,6 +102,7 @@ class RPN(nn.Module):
         nms_threshold: float = 0.7,
         nms_inclusive: bool = True,
         min_size: float = 0.0,
+        ranked_by: ProposalRank = "probability",
         box_offset: float = 1.0,
     ) -> None:
         """Put the parts together.
@@ -91,6 +116,7 @@ class RPN(nn.Module):
             nms_threshold: overlap beyond which the lesser proposal goes.
             nms_inclusive: whether the threshold itself suppresses.
             min_size: proposals narrower or lower than so many pixels are dropped.
+            ranked_by: what the best are chosen by; in float32 the probability of a logit beyond 17 is 1.
             box_offset: 1 for inclusive corners, 0 for continuous ones.
         """
         super().__init__()
@@ -102,6 +128,7 @@ class RPN(nn.Module):
         self.nms_threshold = nms_threshold
         self.nms_inclusive = nms_inclusive
         self.min_size = min_size
+        self.ranked_by = ranked_by
         self.box_offset = box_offset
 
     def forward(self, features: Sequence[Tensor], image_sizes: Tensor) -> Proposals:
@@ -164,7 +191,8 @@ class RPN(nn.Module):
         for level, (anchor, logit, delta) in enumerate(
             zip(anchors, objectness, deltas, strict=True)
         ):
-            best = logit.sigmoid().topk(min(limits.pre_nms, logit.shape[1]), dim=1)
+            score = logit.sigmoid() if self.ranked_by == "probability" else logit
+            best = score.topk(min(limits.pre_nms, logit.shape[1]), dim=1)
             index = best.indices
             chosen = delta.gather(1, index[..., None].expand(-1, -1, 4))
             boxes.append(
@@ -177,18 +205,22 @@ class RPN(nn.Module):
         all_boxes = clip_boxes(torch.cat(boxes, dim=1), image_sizes, offset=self.box_offset)
         all_scores = torch.cat(scores, dim=1)
         several = len(anchors) > 1
+        most = limits.total if several or not limits.post_nms else limits.post_nms
         index, valid = nms_padded(
             all_boxes,
             all_scores,
             groups=torch.cat(levels, dim=1),
             valid=is_at_least(all_boxes, self.min_size, offset=self.box_offset),
             iou_threshold=self.nms_threshold,
-            max_output=min(limits.total if several else limits.post_nms, all_scores.shape[1]),
+            max_output=min(most, all_scores.shape[1]),
             max_per_group=limits.post_nms,
             offset=self.box_offset,
             inclusive=self.nms_inclusive,
         )
-        kept_scores = torch.where(valid, all_scores.gather(1, index), -1.0)
+        kept_scores = all_scores.gather(1, index)
+        if self.ranked_by == "logit":
+            kept_scores = kept_scores.sigmoid()
+        kept_scores = torch.where(valid, kept_scores, -1.0)
         if limits.per_batch and several:
             valid = valid & _is_among_best(kept_scores, limits.total)
         kept_boxes = all_boxes.gather(1, index[..., None].expand(-1, -1, 4))

@@ -49,6 +49,25 @@ def test_sizes_known_from_the_old_project(image_size, expected):
     assert Resize(800, 1333).get_size(image_size) == expected
 
 
+@pytest.mark.parametrize(
+    ("image_size", "expected"),
+    [
+        ((640, 480), (800, 1067)),
+        ((1000, 333), (444, 1333)),
+        ((427, 640), (1199, 800)),
+        ((2000, 1201), (800, 1332)),
+        ((500, 375), (800, 1067)),
+        ((640, 640), (800, 800)),
+        ((300, 100), (444, 1333)),
+    ],
+)
+def test_size_rounded_to_the_nearest_pixel(
+    image_size: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    assert Resize(800, 1333, rule="detectron2").get_size(image_size) == expected
+    assert "rule='detectron2'" in repr(Resize(800, 1333, rule="detectron2"))
+
+
 def test_resize_draws_a_size_even_from_one():
     random.seed(0)
     Resize((20,), 100).get_size((8, 6))

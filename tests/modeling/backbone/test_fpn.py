@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool as TorchvisionMaxPool
+from torchvision.ops.feature_pyramid_network import LastLevelP6P7 as TorchvisionP6P7
 
-from maskrcnn_benchmark.modeling.backbone.fpn import FPN, LastLevelMaxPool
+from maskrcnn_benchmark.modeling.backbone.fpn import FPN, LastLevelMaxPool, LastLevelP6P7
 
 CHANNELS = [4, 8, 16, 32]
 
@@ -46,6 +47,27 @@ def test_the_last_level_is_every_second_cell() -> None:
     x = torch.arange(30.0).view(1, 1, 5, 6)
     (coarse,) = LastLevelMaxPool()(x)
     assert coarse[0, 0].tolist() == [[0.0, 2.0, 4.0], [12.0, 14.0, 16.0], [24.0, 26.0, 28.0]]
+
+
+@pytest.mark.parametrize("use_c5", [True, False])
+def test_p6_and_p7_are_torchvisions(use_c5: bool) -> None:
+    channels, in_channels = CHANNELS[1:], CHANNELS[-1] if use_c5 else 6
+    top = LastLevelP6P7(in_channels=in_channels, out_channels=6, use_c5=use_c5)
+    ours = FPN(in_channels=channels, out_channels=6, first_level=2, top_block=top).double()
+    # torchvision takes P5 where the channels are those of the pyramid, else C5.
+    theirs = TorchvisionP6P7(in_channels, 6).double()
+    assert theirs.use_P5 == (not use_c5)
+    for name, value in theirs.named_parameters():
+        assert name.endswith("weight") or not value.any()
+        ours.get_parameter(f"top_blocks.{name}").data.copy_(value.data.add_(0.1))
+    for size in ((32, 48), (25, 19)):
+        maps = body_maps(*size)[1:]
+        got = ours(maps)
+        names = [str(level) for level in range(3)]
+        expected, _ = theirs(got[:3], maps, list(names))
+        assert len(got) == 5
+        torch.testing.assert_close(got, expected)
+        assert [m.shape[-2] for m in got[1:]] == [-(-m.shape[-2] // 2) for m in got[:4]]
 
 
 def test_without_a_top_block_there_are_as_many_maps_as_came() -> None:

@@ -10,6 +10,7 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 from torchvision.models.resnet import ResNet as TorchvisionResNet
 
 from maskrcnn_benchmark.errors import ConfigError
+from maskrcnn_benchmark.layers.deform_conv import DeformConv, DFConv2d, ModulatedDeformConv
 from maskrcnn_benchmark.layers.norms import FrozenBatchNorm2d
 from maskrcnn_benchmark.modeling.backbone.resnet import ResNet, ResNetStages
 
@@ -186,3 +187,59 @@ def test_convolutions_start_as_detectron_filled_them() -> None:
 def test_an_unknown_depth_is_named() -> None:
     with pytest.raises(ConfigError, match=r"18, 34, 50, 101, 152.*19"):
         ResNet(depth=19)
+
+
+@pytest.mark.parametrize("modulated", [False, True])
+@pytest.mark.parametrize("depth", [18, 50])
+def test_deformable_stages(depth: int, modulated: bool) -> None:
+    body = ResNet(
+        depth=depth,
+        width=8,
+        out_channels=16,
+        stem_channels=8,
+        with_dcn=(False, False, True, True),
+        modulated=modulated,
+        deformable_groups=2,
+    )
+    deformable = {
+        name.rpartition(".")[0] for name, m in body.named_modules() if isinstance(m, DFConv2d)
+    }
+    blocks = {
+        f"layer{stage}.{name}"
+        for stage in (3, 4)
+        for name, _ in body.get_submodule(f"layer{stage}").named_children()
+    }
+    assert deformable == blocks
+    first = body.get_submodule("layer3.0.conv2")
+    assert isinstance(first, DFConv2d)
+    assert isinstance(first.conv, ModulatedDeformConv if modulated else DeformConv)
+    assert first.offset.out_channels == (54 if modulated else 36)
+    assert {"layer3.0.conv2.offset.bias", "layer3.0.conv2.conv.weight"} < set(body.state_dict())
+    maps = body(torch.randn(2, 3, 64, 96))
+    assert [tuple(m.shape[2:]) for m in maps] == [(16, 24), (8, 12), (4, 6), (2, 3)]
+    maps[-1].sum().backward()
+    assert first.offset.weight.grad is not None
+    assert first.offset.weight.grad.abs().sum() > 0
+
+
+def test_a_deformable_stage_without_offsets_is_an_ordinary_one() -> None:
+    options = {"depth": 50, "width": 4, "out_channels": 16, "stem_channels": 8, "groups": 2}
+    plain = ResNet(**options).eval()  # type: ignore[arg-type]
+    body = ResNet(**options, with_dcn=(True,) * 4, modulated=False).eval()  # type: ignore[arg-type]
+    for name, value in body.state_dict().items():
+        if ".offset." in name:
+            value.zero_()
+        else:
+            value.copy_(plain.state_dict()[name.replace("conv2.conv.", "conv2.")])
+    images = torch.randn(1, 3, 64, 64)
+    torch.testing.assert_close(body(images), plain(images), rtol=1e-3, atol=1e-3)
+
+
+def test_deformable_flags_are_for_four_stages() -> None:
+    with pytest.raises(ConfigError, match=r"STAGE_WITH_DCN.*4 stages, got \(True,\)"):
+        ResNet(with_dcn=(True,))
+
+
+def test_images_of_other_channels() -> None:
+    body = ResNet(depth=18, width=8, stem_channels=8, in_channels=5)
+    assert body(torch.randn(1, 5, 64, 64))[0].shape == (1, 8, 16, 16)

@@ -13,6 +13,7 @@ import torch
 
 from maskrcnn_benchmark.structures.padded import PaddedDetections, PaddedTargets, Proposals
 from tests.thin_models import Kind, make_images, make_target, thin_detector
+from tests.thin_retinanet import thin_retinanet
 
 SIZES = torch.tensor([[90.0, 120.0], [96.0, 128.0]])
 
@@ -33,6 +34,9 @@ def assert_same(got: PaddedDetections | Proposals, expected: PaddedDetections | 
     assert expected.valid.any()
     assert torch.equal(got.valid, expected.valid)
     for name, value in expected._asdict().items():
+        if value is None:
+            assert getattr(got, name) is None
+            continue
         torch.testing.assert_close(
             getattr(got, name)[got.valid], value[expected.valid], rtol=1e-4, atol=1e-4
         )
@@ -40,13 +44,14 @@ def assert_same(got: PaddedDetections | Proposals, expected: PaddedDetections | 
 
 @pytest.mark.parametrize("kind", ["FPN", "C4"])
 def test_detecting_is_one_graph(kind: Kind) -> None:
-    model, images = thin_detector(kind=kind), make_batch()
+    model, images = thin_detector(kind=kind, with_keypoints=True), make_batch()
     with torch.no_grad():
         expected = model.detect(images, SIZES)
         compiled = torch.compile(model.detect, fullgraph=True, backend="aot_eager")
         got = compiled(images, SIZES)
     assert isinstance(expected, PaddedDetections)
     assert expected.masks is not None
+    assert expected.keypoints is not None
     assert expected.valid.sum() > 20
     assert_same(got, expected)
 
@@ -60,9 +65,11 @@ def test_proposing_is_one_graph() -> None:
 
 
 def test_training_is_one_graph() -> None:
-    model, images = thin_detector().train(), make_batch()
+    model, images = thin_detector(with_keypoints=True).train(), make_batch()
     targets = PaddedTargets.from_boxlists(
-        [make_target(90, 120, count=3), make_target(96, 128, count=0)], with_masks=True
+        [make_target(90, 120, count=3), make_target(96, 128, count=0)],
+        with_masks=True,
+        with_keypoints=True,
     )
     parameters = [p for p in model.parameters() if p.requires_grad]
     results = []
@@ -74,3 +81,33 @@ def test_training_is_one_graph() -> None:
     assert list(got) == list(expected)
     torch.testing.assert_close(got, expected)
     torch.testing.assert_close(gradients, expected_gradients, rtol=1e-3, atol=1e-5)
+
+
+def test_one_stage_detecting_is_one_graph() -> None:
+    model, images = thin_retinanet(), make_batch()
+    with torch.no_grad():
+        expected = model.detect(images, SIZES)
+        compiled = torch.compile(model.detect, fullgraph=True, backend="aot_eager")
+        assert_same(compiled(images, SIZES), expected)
+    assert expected.valid.sum() > 20
+
+
+@pytest.mark.parametrize("normalizer", ["batch", "ema", "image"])
+def test_one_stage_training_is_one_graph(normalizer: str) -> None:
+    model, images = thin_retinanet(loss={"normalizer": normalizer}).train(), make_batch()
+    targets = PaddedTargets.from_boxlists(
+        [make_target(90, 120, count=3, masks=False), make_target(96, 128, count=0, masks=False)],
+        with_masks=False,
+    )
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    results = []
+    compiled = torch.compile(model.compute_losses, fullgraph=True, backend="aot_eager")
+    for compute in (model.compute_losses, compiled):
+        model.rpn.loss.positives_average.fill_(100.0)
+        losses = compute(images, SIZES, targets)
+        average = model.rpn.loss.positives_average.clone()
+        results.append((losses, average, torch.autograd.grad(sum(losses.values()), parameters)))
+    expected, got = results
+    assert (got[1] != 100.0) == (normalizer == "ema")
+    torch.testing.assert_close(got[:2], expected[:2])
+    torch.testing.assert_close(got[2], expected[2], rtol=1e-3, atol=1e-5)

@@ -8,7 +8,7 @@ from torch import Tensor
 from maskrcnn_benchmark.modeling.detector import GeneralizedRCNN
 from maskrcnn_benchmark.modeling.roi_heads.roi_heads import ROIHeads
 from maskrcnn_benchmark.structures.padded import PaddedTargets
-from tests.thin_models import make_images, make_target, thin_detector
+from tests.thin_models import KEYPOINTS, make_images, make_target, thin_detector
 
 
 def heads_of(model: GeneralizedRCNN) -> ROIHeads:
@@ -25,12 +25,14 @@ def test_a_shared_extractor_is_one_module_with_two_names() -> None:
     assert len({id(p) for p in heads.parameters()}) == len(list(heads.parameters()))
 
 
-def losses_and_gradient(model: GeneralizedRCNN) -> tuple[dict[str, Tensor], Tensor]:
+def losses_and_gradient(
+    model: GeneralizedRCNN, name: str = "loss_mask"
+) -> tuple[dict[str, Tensor], Tensor]:
     targets = [make_target(90, 120, count=3), make_target(128, 64, count=2, seed=1)]
     losses = model(make_images((90, 120), (128, 64)), targets)
     assert isinstance(losses, dict)
     (gradient,) = torch.autograd.grad(
-        losses["loss_mask"], [model.backbone.get_parameter("body.layer3.0.conv1.weight")]
+        losses[name], [model.backbone.get_parameter("body.layer3.0.conv1.weight")]
     )
     return losses, gradient
 
@@ -64,3 +66,30 @@ def test_without_a_mask_head_there_are_no_masks() -> None:
     )
     losses = heads.forward_training(features, proposals, targets)
     assert list(losses) == ["loss_classifier", "loss_box_reg"]
+
+
+def test_keypoints_share_features_too() -> None:
+    model = thin_detector(kind="C4", with_keypoints=True).train()
+    heads = heads_of(model)
+    assert heads.keypoint is not None
+    assert heads.keypoint.feature_extractor is heads.box.feature_extractor
+    shared, shared_gradient = losses_and_gradient(model, "loss_kp")
+    assert list(shared)[:4] == ["loss_classifier", "loss_box_reg", "loss_mask", "loss_kp"]
+    heads.share_box_features_with_keypoints = False
+    again, gradient = losses_and_gradient(model, "loss_kp")
+    torch.testing.assert_close(shared, again)
+    torch.testing.assert_close(shared_gradient, gradient, rtol=1e-3, atol=1e-6)
+
+
+def test_keypoints_without_masks() -> None:
+    model = thin_detector(with_masks=False, with_keypoints=True)
+    assert model.with_keypoints
+    assert not model.with_masks
+    (found,) = model(make_images((64, 96)))
+    keypoints = found.get_field("keypoints")
+    assert keypoints.keypoints.shape == (len(found), KEYPOINTS, 3)
+    assert len(found) > 0
+    # Inside their boxes: centres of pixels.
+    corner, end = found.bbox[:, None, :2], found.bbox[:, None, 2:]
+    places = keypoints.keypoints[..., :2]
+    assert ((places > corner) & (places < torch.maximum(end, corner + 1))).all()

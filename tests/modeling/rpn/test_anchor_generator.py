@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torchvision.models.detection.anchor_utils import AnchorGenerator as TorchvisionAnchors
+from torchvision.models.detection.image_list import ImageList as TorchvisionImages
 
 from maskrcnn_benchmark.errors import ConfigError
-from maskrcnn_benchmark.modeling.rpn.anchor_generator import AnchorGenerator, make_cell_anchors
+from maskrcnn_benchmark.modeling.rpn.anchor_generator import (
+    AnchorGenerator,
+    make_cell_anchors,
+    octave_sizes,
+)
 
 # stride -> anchors of size 8 * stride for ratios 1/2, 1, 2.
 CHECK_VALUES = {
@@ -37,11 +43,53 @@ def test_ratios_are_outer_and_sizes_inner() -> None:
     torch.testing.assert_close(centers, torch.full((15, 2), 7.5))
 
 
-def test_without_rounding_the_area_is_exact() -> None:
-    got = make_cell_anchors(stride=16, sizes=(64,), aspect_ratios=(0.5, 1.0, 2.0), round_base=False)
-    width, height = (got[:, 2:] - got[:, :2] + 1).unbind(1)
-    torch.testing.assert_close(width * height, torch.full((3,), 64.0**2))
-    torch.testing.assert_close(height / width, torch.tensor([0.5, 1.0, 2.0]))
+def test_exact_anchors_have_the_area_and_the_shape() -> None:
+    got = make_cell_anchors(
+        stride=16, sizes=(64, 100), aspect_ratios=(0.5, 1.0, 2.0), style="exact"
+    )
+    width, height = (got[:, 2:] - got[:, :2]).unbind(1)
+    torch.testing.assert_close(width * height, torch.tensor([64.0**2, 100.0**2] * 3))
+    torch.testing.assert_close(height / width, torch.tensor([0.5, 1.0, 2.0]).repeat_interleave(2))
+    assert torch.equal(got[:, :2], -got[:, 2:])
+
+
+@pytest.mark.parametrize("maps", [[(100, 152), (50, 76), (25, 38), (13, 19)], [(8, 24), (4, 12)]])
+def test_rounded_anchors_and_their_strides_are_torchvisions(maps: list[tuple[int, int]]) -> None:
+    sizes, ratios = ((32, 40, 50), (64, 80, 101), (128, 161, 203), (256,)), (0.5, 1.0, 2.0)
+    sizes = sizes[: len(maps)]
+    reference = TorchvisionAnchors(sizes, (ratios,) * len(sizes))
+    ours = AnchorGenerator(
+        sizes=sizes, aspect_ratios=ratios, strides=(8, 16, 32, 64)[: len(maps)], style="rounded"
+    )
+    features = [torch.zeros(1, 1, height, width) for height, width in maps]
+    height, width = maps[0][0] * 8, maps[0][1] * 8
+    images = TorchvisionImages(torch.zeros(1, 3, height, width), [(height, width)])
+    (expected,) = reference(images, features)
+    assert torch.equal(torch.cat(ours(features)), expected)
+
+
+def test_sizes_within_an_octave() -> None:
+    sizes = octave_sizes((32, 64), octave=2.0, scales=3)
+    assert sizes[0] == pytest.approx((32, 40.3175, 50.7968), rel=1e-5)
+    assert sizes[1] == pytest.approx([2 * s for s in sizes[0]])
+    # torchvision's, as it writes them.
+    cut = octave_sizes((32, 64, 128, 256, 512), truncate=True)
+    assert cut == tuple((x, int(x * 2 ** (1 / 3)), int(x * 2 ** (2 / 3))) for x in (32, 64, 128, 256, 512))  # fmt: skip
+    anchors = make_cell_anchors(stride=8, sizes=sizes[0], aspect_ratios=(0.5, 1.0, 2.0))
+    expected = torch.tensor(
+        [
+            (-18.0, -8.0, 25.0, 15.0),
+            (-23.7183, -11.1191, 30.7183, 18.1191),
+            (-30.9228, -15.0488, 37.9228, 22.0488),
+            (-12.0, -12.0, 19.0, 19.0),
+        ]
+    )
+    torch.testing.assert_close(anchors[:4], expected, rtol=0, atol=1e-4)
+
+
+def test_an_unknown_style_is_named() -> None:
+    with pytest.raises(ConfigError, match="exact or rounded, got 'round'"):
+        AnchorGenerator(style="round")  # type: ignore[arg-type]
 
 
 def test_the_grid_runs_over_rows_columns_anchors() -> None:

@@ -7,7 +7,9 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torchvision.ops import complete_box_iou_loss, distance_box_iou_loss, generalized_box_iou_loss
 
+from maskrcnn_benchmark.layers.boxes import decode_boxes
 from maskrcnn_benchmark.modeling.rpn.loss import RPNLoss
 from maskrcnn_benchmark.structures.padded import PaddedTargets
 
@@ -133,3 +135,37 @@ def test_padded_targets_change_nothing() -> None:
         TARGETS.seeds,
     )
     torch.testing.assert_close(RPNLoss()(ANCHORS, VISIBLE, objectness, deltas, more), expected)
+
+
+def test_divided_by_the_number_wanted() -> None:
+    objectness, deltas = torch.randn(2, 7), torch.randn(2, 7, 4)
+    options = {"batch_size_per_image": 1000, "positive_fraction": 1.0}
+    sampled = RPNLoss(**options)(ANCHORS, VISIBLE, objectness, deltas, TARGETS)
+    wanted = RPNLoss(**options, normalizer="wanted")(ANCHORS, VISIBLE, objectness, deltas, TARGETS)
+    used = sum(label >= 0 for labels in LABELS for label in labels)
+    for name, value in sampled.items():
+        assert wanted[name].item() == pytest.approx(value.item() * used / 2000)
+
+
+@pytest.mark.parametrize("name", ["giou", "diou", "ciou"])
+def test_losses_of_the_boxes_themselves(name: str) -> None:
+    theirs = {
+        "giou": generalized_box_iou_loss,
+        "diou": distance_box_iou_loss,
+        "ciou": complete_box_iou_loss,
+    }[name]
+    objectness, deltas = torch.zeros(2, 7), torch.randn(2, 7, 4) * 0.3
+    loss = RPNLoss(batch_size_per_image=1000, positive_fraction=1.0, loss=name, box_offset=1.0)
+    got = loss(ANCHORS, VISIBLE, objectness, deltas, TARGETS)["loss_rpn_box_reg"]
+    wider = torch.tensor([0.0, 0.0, 1.0, 1.0])
+    total, used = 0.0, 0
+    for image, labels in enumerate(LABELS):
+        for number, label in enumerate(labels):
+            used += label >= 0
+            if label == 1:
+                box = decode_boxes(
+                    deltas[image, number][None], ANCHORS[number][None], weights=(1.0,) * 4
+                )
+                target = BOXES[image, MATCHED[image][number]][None]
+                total += theirs(box + wider, target + wider).item()
+    assert got.item() == pytest.approx(total / used, rel=1e-5)

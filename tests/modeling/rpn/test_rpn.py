@@ -12,6 +12,7 @@ from torch import Tensor
 from maskrcnn_benchmark.modeling.rpn import RPN, AnchorGenerator, RPNHead
 from maskrcnn_benchmark.modeling.rpn.loss import RPNLoss
 from maskrcnn_benchmark.modeling.rpn.rpn import ProposalLimits
+from maskrcnn_benchmark.numerics import NON_EMPTY
 from maskrcnn_benchmark.structures.padded import PaddedTargets, Proposals
 
 SIZES = torch.tensor([[60.0, 90.0], [64.0, 70.0]])  # height, width; padded to 64 x 96
@@ -255,3 +256,64 @@ def test_the_sampled_anchors_do_not_depend_on_the_padding() -> None:
         chosen.append(sorted(anchors[gradient[0] != 0].tolist()))
     assert len(chosen[0]) == 24
     assert chosen[0] == chosen[1]
+
+
+def test_one_limit_for_all_levels_at_once() -> None:
+    """No limit for each level (post_nms 0), and the best by their logits."""
+    rpn, features = make_rpn(), make_features()
+    rpn.test_limits = ProposalLimits(pre_nms=80, post_nms=0, total=40)
+    rpn.ranked_by = "logit"
+    with torch.no_grad():
+        proposals = rpn(features, SIZES)
+    # The plain rule with a limit that no level reaches.
+    limits = ProposalLimits(pre_nms=80, post_nms=80, total=40)
+    check(proposals, naive_proposals(rpn, features, limits))
+    unlimited = ProposalLimits(pre_nms=80, post_nms=80, total=1000)
+    with torch.no_grad():
+        rpn.test_limits = unlimited
+        assert (rpn(features, SIZES).valid.sum(dim=1) > 40).all()
+
+
+def test_one_level_without_a_limit_of_its_own() -> None:
+    rpn, features = make_rpn(levels=1), make_features(1)
+    rpn.test_limits = ProposalLimits(pre_nms=80, post_nms=0, total=12)
+    with torch.no_grad():
+        proposals = rpn(features, SIZES)
+    assert proposals.valid.sum(dim=1).tolist() == [12, 12]
+
+
+def test_logits_beyond_float32_probabilities_are_told_apart() -> None:
+    rpn = make_rpn(levels=1)
+    anchors = [torch.tensor([[10.0, 10, 30, 30], [40.0, 30, 60, 50], [60.0, 5, 80, 25]])]
+    logits, deltas = [torch.tensor([[25.0, 40.0, 30.0]])], [torch.zeros(1, 3, 4)]
+    limits = ProposalLimits(pre_nms=2, post_nms=0, total=2)
+    rpn.ranked_by = "logit"
+    proposals = rpn.propose(anchors, logits, deltas, SIZES[:1], limits)
+    torch.testing.assert_close(proposals.boxes[0], anchors[0][[1, 2]])
+    assert proposals.objectness.tolist() == [[1.0, 1.0]]
+    assert proposals.valid.all()
+
+
+def test_boxes_without_extent_can_be_dropped() -> None:
+    rpn = make_rpn(levels=1, box_offset=0.0, min_size=NON_EMPTY)
+    # The second lies outside: cut to the image it is a line.
+    anchors = [torch.tensor([[10.0, 10, 30, 30], [95.0, 10, 120, 30]])]
+    logits, deltas = [torch.tensor([[1.0, 2.0]])], [torch.zeros(1, 2, 4)]
+    proposals = rpn.propose(anchors, logits, deltas, SIZES[:1], rpn.test_limits)
+    assert proposals.valid.tolist() == [[True, False]]
+    torch.testing.assert_close(proposals.boxes[0, 0], anchors[0][0])
+
+
+def test_several_convolutions() -> None:
+    head = RPNHead(in_channels=4, num_anchors=3, num_convs=2)
+    assert [name for name in head.state_dict() if "conv." in name] == [
+        "conv.0.weight",
+        "conv.0.bias",
+        "conv.1.weight",
+        "conv.1.bias",
+    ]
+    feature = torch.randn(1, 4, 5, 6)
+    (scores,), _ = head([feature])
+    first, second = head.conv
+    expected = head.cls_logits(second(first(feature).relu()).relu())
+    torch.testing.assert_close(scores, expected)

@@ -1,4 +1,9 @@
-"""Scoring predictions: `evaluate` for what a network returns, `evaluate_detections` for anything else."""
+"""Scoring predictions: `evaluate` for what a network returns, the others for Detections from anywhere.
+
+evaluate_detections     COCO annotations: average precision of boxes, masks and keypoints, recall of proposals
+evaluate_voc            Pascal VOC: average precision of boxes at IoU .5
+evaluate_cityscapes     Cityscapes, and any other AbstractDataset: average precision of boxes and masks
+"""
 
 from __future__ import annotations
 
@@ -7,13 +12,21 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from maskrcnn_benchmark.data.datasets.abstract import AbstractDataset
+from maskrcnn_benchmark.data.datasets.evaluation.cityscapes import (
+    CityscapesResults,
+    evaluate_cityscapes,
+)
 from maskrcnn_benchmark.data.datasets.evaluation.coco import (
     COCOResults,
     evaluate_detections,
     score_coco,
 )
 from maskrcnn_benchmark.data.datasets.evaluation.coco.evaluation import RawResults
+from maskrcnn_benchmark.data.datasets.evaluation.voc import VOCResults, evaluate_voc
+from maskrcnn_benchmark.data.datasets.voc import PascalVOCDataset
 from maskrcnn_benchmark.errors import DatasetError
+from maskrcnn_benchmark.numerics import DETECTRON, Numerics
 from maskrcnn_benchmark.results.detections import Detections
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.sizes import HeightWidth
@@ -23,11 +36,18 @@ logger = logging.getLogger(__name__)
 
 __all__ = [
     "COCOResults",
+    "CityscapesResults",
+    "VOCResults",
     "detections_of_dataset",
     "evaluate",
+    "evaluate_cityscapes",
     "evaluate_detections",
+    "evaluate_voc",
+    "results_of",
     "score_coco",
 ]
+
+Results = COCOResults | VOCResults | CityscapesResults
 
 
 def evaluate(
@@ -39,39 +59,65 @@ def evaluate(
     iou_types: Sequence[str] = ("bbox",),
     expected_results: Sequence[Any] = (),
     expected_results_sigma_tol: float = 4,
-) -> tuple[COCOResults, RawResults]:
+    numerics: Numerics = DETECTRON,
+) -> tuple[COCOResults, RawResults] | VOCResults | CityscapesResults:
     """Score what a network returned for every image of a data set.
 
     Args:
-        dataset: one with a `coco` attribute.
+        dataset: one with COCO annotations (attribute `coco`), a PascalVOCDataset, or any other AbstractDataset, which
+            is scored as Cityscapes is.
         predictions: one BoxList for each image, in the order of the data set, in pixels of the network's input.
         output_folder: see `evaluate_detections`.
         box_only: see `evaluate_detections`.
         iou_types: see `evaluate_detections`.
         expected_results: see `evaluate_detections`.
         expected_results_sigma_tol: see `evaluate_detections`.
+        numerics: conventions of the network: what its boxes are, and how its masks are pasted.
+
+    Returns:
+        (COCOResults, raw results), VOCResults or CityscapesResults; see `results_of`.
 
     Raises:
         DatasetError: if this kind of data set cannot be scored, or the predictions are not of this data set.
     """
-    if not hasattr(dataset, "coco"):
+    has_coco = hasattr(dataset, "coco")
+    if not (has_coco or isinstance(dataset, PascalVOCDataset | AbstractDataset)):
         raise DatasetError(
             f"cannot score {type(dataset).__name__}: expected a data set with COCO annotations "
-            "(attribute `coco`)"
+            "(attribute `coco`), a PascalVOCDataset or an AbstractDataset"
         )
-    return evaluate_detections(
-        dataset,
-        detections_of_dataset(dataset, predictions, with_masks="segm" in iou_types),
-        output_folder=output_folder,
-        box_only=box_only,
-        iou_types=iou_types,
-        expected_results=expected_results,
-        expected_results_sigma_tol=expected_results_sigma_tol,
+    if box_only and not has_coco:
+        raise DatasetError(
+            f"cannot score proposals on {type(dataset).__name__}: their recall is measured with COCO "
+            "annotations (attribute `coco`) only"
+        )
+    detections = detections_of_dataset(
+        dataset, predictions, with_masks="segm" in iou_types, numerics=numerics
     )
+    settings: dict[str, Any] = {
+        "output_folder": output_folder,
+        "iou_types": iou_types,
+        "expected_results": expected_results,
+        "expected_results_sigma_tol": expected_results_sigma_tol,
+    }
+    if has_coco:
+        return evaluate_detections(dataset, detections, box_only=box_only, **settings)
+    if isinstance(dataset, PascalVOCDataset):
+        return evaluate_voc(dataset, detections, **settings)
+    return evaluate_cityscapes(dataset, detections, **settings)
+
+
+def results_of(outcome: Any) -> Any:
+    """The numbers among what `evaluate` returned: something with `results` (task -> metric -> value) and `passed`."""
+    return outcome[0] if isinstance(outcome, tuple) else outcome
 
 
 def detections_of_dataset(
-    dataset: Any, predictions: Sequence[BoxList], *, with_masks: bool = True
+    dataset: Any,
+    predictions: Sequence[BoxList],
+    *,
+    with_masks: bool = True,
+    numerics: Numerics = DETECTRON,
 ) -> list[Detections]:
     """What a network returned for a data set, in pixels of the original images.
 
@@ -79,6 +125,7 @@ def detections_of_dataset(
         dataset: see `coco.evaluation.COCOStyleDataset`.
         predictions: one BoxList for each image, in the order of the data set.
         with_masks: paste the masks too, where there are any.
+        numerics: see `evaluate`.
 
     Raises:
         DatasetError: if there are more or fewer predictions than images.
@@ -89,6 +136,8 @@ def detections_of_dataset(
             f"got {len(predictions)}"
         )
     class_names = _class_names(dataset)
+    # An AbstractDataset need not name its images.
+    image_ids = getattr(dataset, "id_to_img_map", range(len(dataset)))
     detections, unknown = [], 0
     for index, prediction in enumerate(track(predictions, "collecting results")):
         info = dataset.get_img_info(index)
@@ -96,13 +145,17 @@ def detections_of_dataset(
             is_known = prediction.get_field("labels") < len(class_names)
             unknown += int((~is_known).sum())
             prediction = prediction[is_known]
-        wanted = ["scores", "labels", "objectness", *(["mask"] if with_masks else [])]
+        wanted = ["scores", "labels", "objectness", "keypoints", *(["mask"] if with_masks else [])]
         detections.append(
             Detections.from_boxlist(
                 prediction.copy_with_fields(wanted, skip_missing=True),
                 image_size=HeightWidth(info["height"], info["width"]),
                 class_names=class_names,
-                image_id=dataset.id_to_img_map[index],
+                mask_padding=numerics.mask_padding,
+                mask_paste=numerics.paste,
+                box_offset=numerics.box_offset,
+                image_id=image_ids[index],
+                keypoint_schema=getattr(dataset, "keypoint_schema", None),
             )
         )
     if unknown:

@@ -19,6 +19,16 @@ from maskrcnn_benchmark.modeling.make_layers import initialise, make_conv
 from maskrcnn_benchmark.modeling.poolers import Pooler, Rows
 from maskrcnn_benchmark.modeling.roi_heads.sampling import SampledRegions
 from maskrcnn_benchmark.structures.padded import PaddedDetections, PaddedTargets
+from maskrcnn_benchmark.utils.old_names import old_names
+
+# Old names, which live elsewhere now.
+__getattr__ = old_names(
+    __name__,
+    {
+        "ROIMaskHead": "maskrcnn_benchmark.build.legacy.roi_heads",
+        "build_roi_mask_head": "maskrcnn_benchmark.build.legacy.roi_heads",
+    },
+)
 
 
 class MaskFeatureExtractor(nn.Module):

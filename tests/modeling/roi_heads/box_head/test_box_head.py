@@ -8,8 +8,9 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
+from torchvision.ops import generalized_box_iou_loss
 
-from maskrcnn_benchmark.layers.boxes import encode_boxes
+from maskrcnn_benchmark.layers.boxes import decode_boxes, encode_boxes
 from maskrcnn_benchmark.modeling.poolers import Rows
 from maskrcnn_benchmark.modeling.roi_heads.box_head import BoxHead, BoxPredictor
 from maskrcnn_benchmark.modeling.roi_heads.sampling import RegionSampler
@@ -123,3 +124,33 @@ def test_detections_do_not_depend_on_padding() -> None:
         torch.testing.assert_close(
             getattr(got, name)[got.valid], getattr(expected, name)[expected.valid]
         )
+
+
+@pytest.mark.parametrize("agnostic", [False, True])
+def test_loss_of_the_boxes_themselves(agnostic: bool) -> None:
+    head = make_head(agnostic=agnostic)
+    head.loss = "giou"
+    proposals, targets = make_batch()
+    regions, _, losses = head.forward_training([], proposals, targets)
+    total, wider = torch.tensor(0.0), torch.tensor([0.0, 0.0, 1.0, 1.0])
+    for image, slot in (regions.valid & (regions.labels > 0)).nonzero().tolist():
+        box, label = regions.boxes[image, slot], int(regions.labels[image, slot])
+        column = 1 if agnostic else label
+        _, deltas = head.predictor(box[None] / 50)
+        moved = decode_boxes(
+            deltas[:, 4 * column : 4 * column + 4], box[None], weights=head.delta_weights
+        )
+        target = regions.target_boxes[image, slot][None]
+        total = total + generalized_box_iou_loss(moved + wider, target + wider).sum()
+    torch.testing.assert_close(losses["loss_box_reg"], total / regions.valid.sum())
+    assert losses["loss_box_reg"] > 0
+
+
+def test_beta_of_nothing_is_the_absolute_difference() -> None:
+    head = make_head()
+    proposals, targets = make_batch()
+    head.beta = 1e-6
+    _, _, nearly = head.forward_training([], proposals, targets)
+    head.beta = 0.0
+    _, _, losses = head.forward_training([], proposals, targets)
+    torch.testing.assert_close(losses, nearly, rtol=1e-4, atol=1e-5)

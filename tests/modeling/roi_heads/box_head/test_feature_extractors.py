@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
+from maskrcnn_benchmark.layers.norms import FrozenBatchNorm2d, NormName
 from maskrcnn_benchmark.modeling.backbone import ResNetStages
 from maskrcnn_benchmark.modeling.poolers import Pooler, Rows
 from maskrcnn_benchmark.modeling.roi_heads.box_head import (
     FPN2MLPFeatureExtractor,
+    FPNXconv1fcFeatureExtractor,
     ResNetConv5FeatureExtractor,
 )
 
@@ -54,3 +57,50 @@ def test_the_last_stage_halves_the_region() -> None:
     assert got.shape == (2, 64, 7, 7)
     assert extractor.out_channels == 64
     assert all(name.startswith("head.layer4.") for name in extractor.state_dict())
+
+
+def test_convolutions_then_one_layer() -> None:
+    pooler = Pooler(output_size=3, scales=(1 / 4, 1 / 8), sampling_ratio=2)
+    extractor = FPNXconv1fcFeatureExtractor(
+        pooler=pooler, in_channels=5, num_convs=2, conv_channels=6, hidden=7, dilation=2
+    )
+    assert list(extractor.state_dict()) == [
+        "xconvs.0.weight",
+        "xconvs.0.bias",
+        "xconvs.2.weight",
+        "xconvs.2.bias",
+        "fc6.weight",
+        "fc6.bias",
+    ]
+    features = [torch.randn(1, 5, 24, 24), torch.randn(1, 5, 12, 12)]
+    x = pooler(features, BOXES, ROWS)
+    for name in ("0", "2"):
+        conv = extractor.xconvs.get_submodule(name)
+        assert isinstance(conv, nn.Conv2d)
+        assert conv.bias is not None
+        x = F.relu(F.conv2d(x, conv.weight, conv.bias, padding=2, dilation=2))
+        # Detectron's filler for this head.
+        assert conv.weight.std().item() == pytest.approx(0.01, rel=0.2)
+    assert isinstance(extractor.fc6, nn.Linear)
+    x = F.relu(F.linear(x.flatten(1), extractor.fc6.weight, extractor.fc6.bias))
+    torch.testing.assert_close(extractor(features, BOXES, ROWS), x)
+    assert extractor.out_channels == 7
+
+
+@pytest.mark.parametrize(
+    ("norm", "kind"),
+    [("GN", nn.GroupNorm), ("BN", nn.BatchNorm2d), ("FrozenBN", FrozenBatchNorm2d)],
+)
+def test_convolutions_with_a_norm(norm: NormName, kind: type[nn.Module]) -> None:
+    pooler = Pooler(output_size=3, scales=(1 / 4,), sampling_ratio=2)
+    extractor = FPNXconv1fcFeatureExtractor(
+        pooler=pooler, in_channels=8, conv_channels=8, hidden=7, norm=norm, norm_groups=4
+    )
+    names = [name for name, _ in extractor.named_parameters() if "weight" in name]
+    affine = {0, 1, 3, 4, 6, 7, 9, 10} if norm != "FrozenBN" else {0, 3, 6, 9}
+    assert names == [f"xconvs.{number}.weight" for number in sorted(affine)] + ["fc6.weight"]
+    assert all(isinstance(extractor.xconvs[i], kind) for i in (1, 4, 7, 10))
+    assert "xconvs.0.bias" not in extractor.state_dict()
+    got = extractor([torch.randn(1, 8, 24, 24)], BOXES, ROWS)
+    assert got.shape == (2, 7)
+    got.sum().backward()

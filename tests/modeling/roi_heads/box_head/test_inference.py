@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from maskrcnn_benchmark.layers.boxes import clip_boxes
+from maskrcnn_benchmark.layers.soft_nms import NmsName, soft_nms_padded
 from maskrcnn_benchmark.modeling.roi_heads.box_head.inference import BoxPostProcessor
 
 WEIGHTS = (10.0, 10.0, 5.0, 5.0)
@@ -130,3 +132,67 @@ def test_nothing_found() -> None:
     got = BoxPostProcessor()(proposals, torch.zeros_like(valid), logits, deltas, SIZES)
     assert not got.valid.any()
     assert got.boxes.shape == (2, 100, 4)
+
+
+@pytest.mark.parametrize("method", ["soft_linear", "soft_gaussian"])
+def test_soft_suppression(method: NmsName) -> None:
+    proposals, valid, logits, deltas = random_head()
+    processor = BoxPostProcessor(nms=method, soft_nms_sigma=0.4, max_detections=25)
+    found = processor(proposals, valid, logits, deltas, SIZES)
+    # Every candidate through the operator itself.
+    boxes = clip_boxes(processor.decode(proposals, deltas, CLASSES), SIZES)
+    scores = logits.softmax(dim=2)[..., 1:].flatten(1)
+    labels = torch.arange(1, CLASSES).repeat(scores.shape[1] // (CLASSES - 1)).expand(2, -1)
+    index, lowered, kept = soft_nms_padded(
+        boxes,
+        scores,
+        groups=labels,
+        valid=valid.repeat_interleave(CLASSES - 1, dim=1),
+        method=method,
+        iou_threshold=0.5,
+        sigma=0.4,
+        score_threshold=0.05,
+        max_output=25,
+    )
+    assert kept.sum() > 20
+    assert torch.equal(found.valid, kept)
+    assert torch.equal(found.scores, lowered)
+    assert torch.equal(found.labels, torch.where(kept, labels.gather(1, index), 0))
+    assert (found.scores[kept] > 0.05).all()
+    assert (lowered < scores.gather(1, index))[kept].any()
+    torch.testing.assert_close(found.boxes[0, 0], boxes[0, index[0, 0]])
+
+
+def line_and_box() -> tuple[Tensor, ...]:
+    """A proposal beyond the right edge, surer than one inside; class 1 of 2, no deltas."""
+    proposals = torch.tensor([[[130.0, 10, 150, 30], [20.0, 20, 60, 60]]])
+    logits = torch.tensor([[[0.0, 3.0], [0.0, 2.0]]])
+    return proposals, torch.ones(1, 2, dtype=torch.bool), logits, torch.zeros(1, 2, 8)
+
+
+def test_boxes_without_extent_count_and_are_dropped() -> None:
+    inputs = (*line_and_box(), SIZES[:1])
+    keeping = BoxPostProcessor(box_offset=0.0, max_detections=1)
+    dropping = BoxPostProcessor(box_offset=0.0, max_detections=1, drop_empty=True)
+    assert keeping(*inputs).valid.tolist() == [[True]]
+    found = dropping(*inputs)
+    assert found.valid.tolist() == [[False]]
+    assert not found.scores.any()
+    assert not found.labels.any()
+    dropping.max_detections = 2
+    assert dropping(*inputs).valid.tolist() == [[False, True]]
+
+
+def test_small_boxes_make_room_for_others() -> None:
+    inputs = (*line_and_box(), SIZES[:1])
+    found = BoxPostProcessor(box_offset=0.0, max_detections=1, min_size=0.01)(*inputs)
+    assert found.valid.tolist() == [[True]]
+    torch.testing.assert_close(found.boxes[0, 0], torch.tensor([20.0, 20, 60, 60]))
+
+
+def test_from_probabilities() -> None:
+    proposals, valid, logits, deltas = random_head()
+    processor = BoxPostProcessor()
+    expected = processor(proposals, valid, logits, deltas, SIZES)
+    got = processor.select(proposals, valid, logits.softmax(dim=2), deltas, SIZES)
+    assert all(torch.equal(a, b) for a, b in zip(got[:4], expected[:4], strict=True))

@@ -27,6 +27,14 @@ logger = logging.getLogger("maskrcnn_benchmark.inference")
 
 RawResults = dict[str, list[dict[str, Any]]]
 
+_IOU_TYPES: dict[str, IouType] = {"bbox": "bbox", "segm": "segm", "keypoints": "keypoints"}
+# What of a detection is compared.
+_WANTED = {
+    "bbox": {"bbox"},
+    "segm": {"segmentation"},
+    "keypoints": {"keypoints", "keypoint_scores"},
+}
+
 
 class COCOStyleDataset(Protocol):
     """What a data set must offer to be scored.
@@ -63,10 +71,10 @@ def evaluate_detections(
     Args:
         dataset: see `COCOStyleDataset`.
         detections: one for each image, in the order of the data set, in pixels of the original images.
-        output_folder: where result files go: `bbox.json` and `segm.json` (COCO results) and `coco_results.json` and
-            `.pth` (the numbers), or `box_proposals.json` and `.pth`. None writes nothing.
+        output_folder: where result files go: `bbox.json`, `segm.json` and `keypoints.json` (COCO results) and
+            `coco_results.json` and `.pth` (the numbers), or `box_proposals.json` and `.pth`. None writes nothing.
         box_only: score the boxes as proposals, by recall.
-        iou_types: "bbox", "segm" or both.
+        iou_types: any of "bbox", "segm" and "keypoints".
         expected_results: see `parse_expected_results`.
         expected_results_sigma_tol: see `check_expected_results`.
 
@@ -91,9 +99,15 @@ def evaluate_detections(
         raw = {task: _collect_entries(dataset, detections, task) for task in tasks}
         _write_entries(raw, output_folder)
         image_ids = [dataset.id_to_img_map[index] for index in range(len(dataset))]
+        schema = getattr(dataset, "keypoint_schema", None)
         for task, entries in raw.items():
-            iou_type: IouType = "segm" if task == "segm" else "bbox"
-            scores = score_coco(dataset.coco, entries, iou_type=iou_type, image_ids=image_ids)
+            scores = score_coco(
+                dataset.coco,
+                entries,
+                iou_type=_IOU_TYPES[task],
+                image_ids=image_ids,
+                oks_sigmas=schema.sigmas if schema else (),
+            )
             results.update(task, scores.metrics, scores.per_class)
     _log(results)
     if expectations:
@@ -107,7 +121,7 @@ def evaluate_detections(
 def _check_tasks(tasks: Sequence[str]) -> None:
     if unknown := [task for task in tasks if task not in COCOResults.METRICS]:
         raise DatasetError(
-            f"cannot score {', '.join(unknown)}: expected iou_types out of 'bbox' and 'segm'"
+            f"cannot score {', '.join(unknown)}: expected iou_types out of 'bbox', 'segm' and 'keypoints'"
         )
 
 
@@ -129,9 +143,9 @@ def _check_images(dataset: COCOStyleDataset, detections: Sequence[Detections]) -
 def _collect_entries(
     dataset: COCOStyleDataset, detections: Sequence[Detections], task: str
 ) -> list[dict[str, Any]]:
-    """All detections as in a COCO results file: a box or a mask each, not both."""
+    """All detections as in a COCO results file: a box, a mask or keypoints each, not all of them."""
     category_ids = dataset.contiguous_category_id_to_json_id
-    unwanted = "bbox" if task == "segm" else "segmentation"
+    unwanted = {"bbox", "segmentation", "keypoints", "keypoint_scores"} - _WANTED[task]
     entries = []
     for index, found in enumerate(detections):
         image_id = dataset.id_to_img_map[index]
@@ -140,6 +154,11 @@ def _collect_entries(
                 f"cannot score masks: the detections of image {image_id!r} have none; "
                 "ask for iou_types ('bbox',) or predict with a model that has a mask head"
             )
+        if task == "keypoints" and found.keypoints is None and len(found):
+            raise DatasetError(
+                f"cannot score keypoints: the detections of image {image_id!r} have none; "
+                "ask for iou_types ('bbox',) or predict with a model that has a keypoint head"
+            )
         if unknown := set(found.labels.tolist()) - set(category_ids):
             raise DatasetError(
                 f"the detections of image {image_id!r} have label {min(unknown)}, but the data set "
@@ -147,8 +166,7 @@ def _collect_entries(
                 f"{max(category_ids, default=0)}; is the model one for other classes?"
             )
         for entry in found.to_coco(category_ids, image_id):
-            entry.pop(unwanted, None)
-            entries.append(entry)
+            entries.append({name: value for name, value in entry.items() if name not in unwanted})
     return entries
 
 

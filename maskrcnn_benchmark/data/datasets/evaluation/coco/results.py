@@ -7,7 +7,9 @@ from typing import Any, ClassVar
 
 # Areas in square pixels: small below 32 x 32, large above 96 x 96, medium between.
 _PRECISIONS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+_KEYPOINT_PRECISIONS = ("AP", "AP50", "AP75", "APm", "APl")
 _RECALLS = ("AR@1", "AR@10", "AR@100", "ARs@100", "ARm@100", "ARl@100")
+_KEYPOINT_RECALLS = ("AR@20", "AR50@20", "AR75@20", "ARm@20", "ARl@20")
 _PROPOSAL_RECALLS = tuple(
     f"AR{area}@{limit}" for limit in (100, 1000) for area in ("", "s", "m", "l")
 )
@@ -20,7 +22,7 @@ class COCOResults:
 
     Attributes:
         results: task -> metric -> value between 0 and 1. "bbox" and "segm" have COCO's twelve numbers: average
-            precision (AP...) and average recall (AR@ the number of detections per image).
+            precision (AP...) and average recall (AR@ the number of detections per image); "keypoints" its ten.
         per_class: task -> class name -> AP, AP50 and the number of objects ("objects").
         passed: whether the expected values were met; None where nothing was expected.
     """
@@ -29,16 +31,21 @@ class COCOResults:
     METRICS: ClassVar[dict[str, tuple[str, ...]]] = {
         "bbox": _PRECISIONS,
         "segm": _PRECISIONS,
+        "keypoints": _KEYPOINT_PRECISIONS,
         "box_proposal": _PROPOSAL_RECALLS,
     }
     # What there is besides.
-    RECALLS: ClassVar[dict[str, tuple[str, ...]]] = {"bbox": _RECALLS, "segm": _RECALLS}
+    RECALLS: ClassVar[dict[str, tuple[str, ...]]] = {
+        "bbox": _RECALLS,
+        "segm": _RECALLS,
+        "keypoints": _KEYPOINT_RECALLS,
+    }
 
     def __init__(self, *iou_types: str) -> None:
         """Prepare the tasks with all numbers unset.
 
         Args:
-            iou_types: "bbox", "segm", "box_proposal".
+            iou_types: "bbox", "segm", "keypoints", "box_proposal".
         """
         self.results: dict[str, dict[str, float]] = {
             task: dict.fromkeys(self.metric_names(task), NOT_MEASURED) for task in iou_types

@@ -1,4 +1,4 @@
-"""COCO's average precision and recall of boxes or masks, computed by pycocotools.
+"""COCO's average precision and recall of boxes, masks or keypoints, computed by pycocotools.
 
 T: IoU thresholds (10).    R: recall steps (101).    K: categories.    A: area ranges (4).    D: detection limits (3).
 """
@@ -16,6 +16,12 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from maskrcnn_benchmark.data.datasets.evaluation.coco.keypoints import (
+    check_entries,
+    complete_entry,
+    complete_targets,
+    find_sigmas,
+)
 from maskrcnn_benchmark.data.datasets.evaluation.coco.results import NOT_MEASURED, COCOResults
 from maskrcnn_benchmark.errors import DatasetError
 from maskrcnn_benchmark.results.masks import area_of, encode_polygons, normalize_rle
@@ -24,7 +30,7 @@ from maskrcnn_benchmark.results.masks import area_of, encode_polygons, normalize
 _COCO: Any = COCO
 _COCOeval: Any = COCOeval
 
-IouType = Literal["bbox", "segm"]
+IouType = Literal["bbox", "segm", "keypoints"]
 Entry = Mapping[str, Any]
 
 _ALL_AREAS = 0
@@ -38,7 +44,8 @@ class Scores:
 
     Attributes:
         metrics: the names of `COCOResults.metric_names` -> value.
-        per_class: class name -> AP, AP50 and the number of objects that are no crowd ("objects").
+        per_class: class name -> AP, AP50 and the number of objects that are scored, i.e. are no crowd and, for
+            keypoints, have some ("objects").
     """
 
     metrics: dict[str, float]
@@ -51,17 +58,21 @@ def score_coco(
     *,
     iou_type: IouType,
     image_ids: Iterable[Any] | None = None,
+    oks_sigmas: Sequence[float] = (),
 ) -> Scores:
     """Compare results with ground truth.
 
     Args:
         ground_truth: the data set; it is left as it is.
         entries: as in a COCO results file, for any number of images, perhaps none.
-        iou_type: "bbox" compares boxes, "segm" masks.
+        iou_type: "bbox" compares boxes, "segm" masks, "keypoints" keypoints.
         image_ids: the images that were searched; None for all of the data set.
+        oks_sigmas: tolerance of each keypoint as a share of the object's scale (COCO's object keypoint similarity);
+            empty: what `keypoints.find_sigmas` says.
 
     Raises:
-        DatasetError: if there is no image, an entry belongs to none of them, or its score is not finite.
+        DatasetError: if there is no image, an entry belongs to none of them, its score is not finite, or its
+            keypoints are not as many as the data set's.
     """
     ids = list(ground_truth.imgs) if image_ids is None else list(image_ids)
     if not ids:
@@ -69,6 +80,10 @@ def score_coco(
     _check_entries(entries, image_ids=set(ids), category_ids=set(ground_truth.cats))
     targets = _copy_targets(ground_truth, ids, iou_type)
     images, categories = list(ground_truth.imgs.values()), list(ground_truth.cats.values())
+    if iou_type == "keypoints":
+        oks_sigmas = find_sigmas(categories, targets, oks_sigmas)
+        targets = complete_targets(targets, count=len(oks_sigmas))
+        check_entries(entries, count=len(oks_sigmas))
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints at every step
         evaluation: Any = _COCOeval(
             _make_coco(images, categories, targets),
@@ -76,9 +91,13 @@ def score_coco(
             iou_type,
         )
         evaluation.params.imgIds = ids
+        if iou_type == "keypoints":
+            evaluation.params.kpt_oks_sigmas = np.array(oks_sigmas)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
+    if iou_type == "keypoints":
+        targets = [target for target in targets if target["num_keypoints"] > 0]
     metrics = dict(
         zip(COCOResults.metric_names(iou_type), map(float, evaluation.stats), strict=True)
     )
@@ -148,6 +167,9 @@ def _complete_entries(entries: Sequence[Entry], iou_type: IouType) -> list[dict[
     """Results with what COCOeval wants besides: an id, an area, and that they are no crowd."""
     completed = []
     for number, entry in enumerate(entries, start=1):
+        if iou_type == "keypoints":
+            completed.append(complete_entry(entry, number))
+            continue
         if iou_type == "bbox":
             area = entry["bbox"][2] * entry["bbox"][3]
         else:

@@ -163,11 +163,13 @@ def test_detections_of_something_else_are_refused() -> None:
         evaluate_detections(dataset, detections[::-1])
     with pytest.raises(DatasetError, match="detections of image 10 have none"):
         evaluate_detections(dataset, perfect_detections(with_masks=False), iou_types=("segm",))
+    with pytest.raises(DatasetError, match=r"cannot score keypoints: .* have none"):
+        evaluate_detections(dataset, detections, iou_types=("keypoints",))
     dataset.contiguous_category_id_to_json_id = {1: 9}
     with pytest.raises(DatasetError, match="have label 2, but the data set has 1 categories"):
         evaluate_detections(dataset, detections)
-    with pytest.raises(DatasetError, match="cannot score keypoints"):
-        evaluate_detections(dataset, detections, iou_types=("bbox", "keypoints"))
+    with pytest.raises(DatasetError, match="cannot score panoptic"):
+        evaluate_detections(dataset, detections, iou_types=("bbox", "panoptic"))
 
 
 def network_outputs(*, scale: float) -> list[BoxList]:

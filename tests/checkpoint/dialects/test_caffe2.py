@@ -9,12 +9,21 @@ import torch
 
 from maskrcnn_benchmark.build.checkpointer import DetectronCheckpointer
 from maskrcnn_benchmark.build.model import build_model
-from maskrcnn_benchmark.checkpoint.caffe2 import find_last_blocks, read_caffe2, rename_blob
+from maskrcnn_benchmark.build.weight_settings import adapt_config
+from maskrcnn_benchmark.checkpoint.checkpointer import Checkpointer
+from maskrcnn_benchmark.checkpoint.dialects.caffe2 import find_last_blocks, rename_blob
 from maskrcnn_benchmark.checkpoint.files import read_checkpoint
-from maskrcnn_benchmark.checkpoint.matching import load_state_dict, match_keys
-from maskrcnn_benchmark.config import get_defaults
+from maskrcnn_benchmark.checkpoint.matching import match_keys
+from maskrcnn_benchmark.checkpoint.opening import load, open_file
 from maskrcnn_benchmark.errors import CheckpointError
-from tests.checkpoint.detectron_files import detectron_name, to_blobs, write_as_python2
+from tests.checkpoint.detectron_files import (
+    detectron_name,
+    group_norm_name,
+    retinanet_name,
+    to_blobs,
+    write_as_python2,
+)
+from tests.checkpoint.thin import config_of, model_of
 
 LAST = {"R-50": {2: 2, 3: 3, 4: 5, 5: 2}, "R-101": {2: 2, 3: 3, 4: 22, 5: 2}}
 FAMILIES = {
@@ -22,61 +31,72 @@ FAMILIES = {
     "faster_rcnn_R_50_FPN": "e2e_faster_rcnn_R_50_FPN_1x",
     "mask_rcnn_R_50_C4": "e2e_mask_rcnn_R_50_C4_1x",
 }
-THIN = [
-    *("MODEL.RESNETS.STEM_OUT_CHANNELS", 4, "MODEL.RESNETS.RES2_OUT_CHANNELS", 8),
-    *("MODEL.RESNETS.WIDTH_PER_GROUP", 2, "MODEL.ROI_BOX_HEAD.MLP_HEAD_DIM", 8),
-]
 
 
-def config_of(repository, name):
-    """The config with few channels."""
-    cfg = get_defaults()
-    cfg.merge_from_file(repository / "configs" / f"{name}.yaml")
-    cfg.merge_from_list([*THIN, "MODEL.RESNETS.BACKBONE_OUT_CHANNELS", 8 if "FPN" in name else 32])
-    return cfg
-
-
-def model_of(cfg, seed):
-    """Every weight random, so that one in the wrong place is seen."""
-    torch.manual_seed(seed)
-    model = build_model(cfg)
-    with torch.no_grad():
-        for key, value in model.state_dict().items():
-            if key.endswith(("weight", "bias")):
-                value.normal_()
-    return model
-
-
-def loaded_and_kept(model, fpn):
+def loaded_and_kept(model, fpn, name_of):
     """Keys that a file of this model holds, and those that it does not."""
     keys = list(model.state_dict())
-    held = [key for key in keys if detectron_name(key, fpn=fpn)]
+    held = [key for key in keys if name_of(key, fpn=fpn)]
     return held, [key for key in keys if key not in held]
 
 
 @pytest.mark.parametrize(
-    "name",
+    ("name", "name_of"),
     [
-        "e2e_mask_rcnn_R_50_FPN_1x",
-        "e2e_faster_rcnn_R_50_FPN_1x",
-        "e2e_faster_rcnn_R_50_C4_1x",
-        "e2e_mask_rcnn_R_50_C4_1x",
+        ("e2e_mask_rcnn_R_50_FPN_1x", detectron_name),
+        ("e2e_faster_rcnn_R_50_FPN_1x", detectron_name),
+        ("e2e_faster_rcnn_R_50_C4_1x", detectron_name),
+        ("e2e_mask_rcnn_R_50_C4_1x", detectron_name),
+        ("e2e_keypoint_rcnn_R_50_FPN_1x", detectron_name),
+        ("gn_baselines/e2e_mask_rcnn_R_50_FPN_Xconv1fc_1x_gn", group_norm_name),
+        ("retinanet/retinanet_R-50-FPN_1x", retinanet_name),
     ],
 )
-def test_a_detector_comes_back_from_its_detectron_file(tmp_path, repository, name):
+def test_a_detector_comes_back_from_its_detectron_file(tmp_path, repository, name, name_of):
     cfg, fpn = config_of(repository, name), "FPN" in name
     source, model = model_of(cfg, 1), model_of(cfg, 2)
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    blobs = to_blobs(source.state_dict(), fpn=fpn)
+    blobs = to_blobs(source.state_dict(), fpn=fpn, name_of=name_of)
     write_as_python2(tmp_path / "model_final.pkl", {"blobs": blobs, "cfg": "MODEL: {}\n"})
-    match = load_state_dict(model, read_checkpoint(tmp_path / "model_final.pkl")["model"])
-    held, kept = loaded_and_kept(model, fpn)
+    opened = open_file(tmp_path / "model_final.pkl")
+    assert opened.converted.dialect == "caffe2"
+    assert opened.converted.is_detector
+    assert adapt_config(cfg, opened.converted) is cfg
+    match, _ = Checkpointer(model, save_to_disk=False).load_weights(opened)
+    held, kept = loaded_and_kept(model, fpn, name_of)
     assert not match.unexpected
     assert sorted(match.pairs) == sorted(held)
     expected, state = source.state_dict(), model.state_dict()
     assert all(torch.equal(state[key], expected[key]) for key in held)
     assert all(torch.equal(state[key], before[key]) for key in kept)
     assert all("anchor" in key or "running" in key for key in kept)
+
+
+def test_a_deformable_stage_starts_from_an_ordinary_one(tmp_path, repository):
+    plain = model_of(config_of(repository, "e2e_mask_rcnn_R_50_FPN_1x"), 1)
+    body = {key: value for key, value in plain.state_dict().items() if "backbone.body" in key}
+    write_as_python2(tmp_path / "R-50.pkl", to_blobs(body, fpn=True))
+    model = model_of(config_of(repository, "dcn/e2e_mask_rcnn_mdconv_R_50_FPN_1x"), 2)
+    match, _ = Checkpointer(model, save_to_disk=False).load_weights(tmp_path / "R-50.pkl")
+    state = model.state_dict()
+    name = "backbone.body.layer3.1.conv2"
+    assert torch.equal(state[f"{name}.conv.weight"], body[f"{name}.weight"])
+    assert f"{name}.offset.weight" in match.missing
+
+
+def test_what_weights_of_detectron_need(tmp_path):
+    def settings_of(**blobs):
+        write_as_python2(tmp_path / "a.pkl", {k: np.ones(v, "f4") for k, v in blobs.items()})
+        return dict(load(tmp_path / "a.pkl").settings)
+
+    stem = {"conv1_w": (4, 3, 7, 7)}
+    plain = {"res2_0_branch2a_w": (4, 4, 1, 1), "res2_0_branch2b_w": (4, 4, 3, 3)}
+    grouped = {"res2_0_branch2a_w": (8, 4, 1, 1), "res2_0_branch2b_w": (8, 2, 3, 3)}
+    assert settings_of(**stem, **plain)["MODEL.RESNETS.STRIDE_IN_1X1"] is True
+    assert settings_of(**stem, **grouped)["MODEL.RESNETS.STRIDE_IN_1X1"] is False
+    assert settings_of(**stem, **plain, conv1_gn_s=(4,))["MODEL.RESNETS.STRIDE_IN_1X1"] is False
+    assert settings_of(**stem)["MODEL.NUMERICS"] == "detectron"
+    assert settings_of(**stem)["INPUT.TO_BGR255"] is True
 
 
 @pytest.mark.parametrize("name", ["e2e_mask_rcnn_R_50_FPN_1x", "e2e_faster_rcnn_R_50_C4_1x"])
@@ -105,7 +125,7 @@ def test_every_blob_of_a_model_goes_where_it_belongs(shared, repository, family)
     rows = {blob: targets for blob, _, targets in table[family]}
     last = find_last_blocks(rows)
     assert last == LAST["R-50"]
-    names = {blob: rename_blob(blob, last_blocks=last) for blob in rows}
+    names = {blob: rename_blob(blob, last_blocks=last, blobs=rows) for blob in rows}
     with torch.device("meta"):
         keys = list(build_model(config_of(repository, FAMILIES[family])).state_dict())
     found = match_keys(keys, [name for name in names.values() if name is not None])
@@ -157,6 +177,11 @@ def expand(blob, parameter, last):
     [
         "res2_0_branch2a_w_momentum",
         "xconv1_w",
+        "head_conv1_s",
+        "head_conv_w",
+        "_[mask]_fcn1_gn_w",
+        "fpn_6_s",
+        "retnet_cls_conv_n0_fpn4_w",
         "conv1_weight",
         "res6_0_branch2a_w",
         "res2_0_branch2a_s",
@@ -181,22 +206,25 @@ def test_a_name_takes_only_the_layer_it_belongs_to():
 
 
 def test_what_is_left_out_is_logged(tmp_path, caplog):
-    blobs = {"conv1_w": np.ones(3, ">f4"), "retnet_cls_pred_fpn3_w": np.ones(2), "lr": 0.1}
+    blobs = {"conv1_w": np.ones(3, ">f4"), "refine_mask_w": np.ones(2), "lr": 0.1}
+    blobs["conv1_w_momentum"] = np.zeros(3)
     write_as_python2(tmp_path / "a.pkl", blobs)
-    weights = read_caffe2(tmp_path / "a.pkl")
-    assert list(weights) == ["backbone.body.stem.conv1.weight"]
-    assert torch.equal(weights["backbone.body.stem.conv1.weight"], torch.ones(3))
+    converted = load(tmp_path / "a.pkl")
+    assert list(converted.weights) == ["backbone.body.stem.conv1.weight"]
+    assert torch.equal(converted.weights["backbone.body.stem.conv1.weight"], torch.ones(3))
+    assert set(converted.unused) == {"refine_mask_w", "conv1_w_momentum"}
     assert "1 arrays" in caplog.text
-    assert "retnet_cls_pred_fpn3_w" in caplog.text
+    assert "refine_mask_w" in caplog.text
+    assert "momentum" not in caplog.text
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ([1, 2], "holds a list; expected Detectron's weights"),
+        ([1, 2], "holds a list; .* of Detectron's weights"),
         ({"blobs": 3}, "holds a int"),
         ({"blobs": {}}, r"none of its 0 arrays \(none\)"),
-        ({"model": {"backbone.res2.weight": np.ones(1)}}, "Pickles of detectron2 are not read"),
+        ({"model": {"backbone.res2.weight": np.ones(1)}}, "expected weights of .*detectron2"),
         ({"backbone.res2.weight": np.ones(1)}, r"none of its 1 arrays \(backbone\.res2\.weight\)"),
         ({"conv_rpn_w": np.ones(1), "conv_rpn_fpn2_w": np.ones(1)}, "both stand for rpn.head.conv"),
     ],
