@@ -49,6 +49,7 @@ class Numerics:
             number has counted them.
         rpn_normalizer: the loss of the RPN is divided by the anchors sampled, or by the number wanted.
         keypoints_visible_in: a region trains keypoints if one is inside its target's box, or its own.
+        keypoint_offset: what is added to the keypoints of data sets, which name pixels, and taken off from those found.
         keypoint_score: the heat map's logit, or its probability.
         retinanet_normalizer: by positives of the batch, by their moving average, or image by image.
         retinanet_clip: whether suppression sees the boxes cut to the image.
@@ -71,6 +72,7 @@ class Numerics:
     drops_empty_results: bool
     rpn_normalizer: Normalizer
     keypoints_visible_in: Literal["gt_box", "proposal"]
+    keypoint_offset: float
     keypoint_score: Literal["logit", "probability"]
     retinanet_normalizer: RetinaNetNormalizer
     retinanet_clip: RetinaNetClip
@@ -94,6 +96,7 @@ DETECTRON = Numerics(
     drops_empty_results=False,
     rpn_normalizer="sampled",
     keypoints_visible_in="gt_box",
+    keypoint_offset=0.0,
     keypoint_score="logit",
     retinanet_normalizer="batch",
     retinanet_clip="before_nms",
@@ -117,6 +120,7 @@ DETECTRON2 = Numerics(
     drops_empty_results=True,
     rpn_normalizer="wanted",
     keypoints_visible_in="proposal",
+    keypoint_offset=0.5,
     keypoint_score="probability",
     retinanet_normalizer="ema",
     retinanet_clip="after_nms",
@@ -140,6 +144,7 @@ TORCHVISION = Numerics(
     drops_empty_results=False,
     rpn_normalizer="sampled",
     keypoints_visible_in="proposal",
+    keypoint_offset=0.0,
     keypoint_score="logit",
     retinanet_normalizer="image",
     retinanet_clip="before_nms",

@@ -35,6 +35,7 @@ KEYS = {
     "TEST.DETECTIONS_PER_IMAGE": "MODEL.ROI_HEADS.DETECTIONS_PER_IMG",
 }
 
+HALF = torch.tensor([0.5, 0.5, 0.0])
 FAR = torch.tensor([0.0, 0.0, 1.0, 1.0])
 
 
@@ -84,7 +85,7 @@ class Detectron2Case(GoldenCase):
             labels = torch.tensor(entry["labels"])
             if self.cfg.MODEL.KEYPOINT_ON:
                 labels = torch.ones_like(labels)
-                points = torch.tensor(entry["keypoints"])
+                points = torch.tensor(entry["keypoints"]) - HALF
                 target.add_field("keypoints", PersonKeypoints(points, image.size))
             target.add_field("labels", labels)
             target.add_field("masks", SegmentationMask(entry["polygons"], image.size))

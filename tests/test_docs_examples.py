@@ -9,11 +9,15 @@ import pytest
 import torch
 
 HOW_TO = Path(__file__).resolve().parents[1] / "docs" / "how-to"
+PAGES = ["compose-a-detector.md", "test-time-augmentation.md"]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("page", ["compose-a-detector.md", "test-time-augmentation.md"])
-def test_the_examples_run(page: str) -> None:
+@pytest.mark.parametrize("page", PAGES)
+def test_the_examples_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    # The pages name shipped configs as seen from a checkout.
+    Path("configs").symlink_to(HOW_TO.parents[1] / "configs")
     torch.manual_seed(0)
     blocks = BLOCK.findall((HOW_TO / page).read_text(encoding="utf-8"))
     assert blocks

@@ -60,6 +60,7 @@ LEGACY_LAZY_IMPORTS = {
     ("modeling.registry", "build.legacy.named"),
     ("modeling.roi_heads.box_head.inference", "build.legacy.box_head"),
     ("modeling.roi_heads.box_head.roi_box_feature_extractors", "build.legacy.box_head"),
+    ("modeling.roi_heads.box_head.roi_box_predictors", "build.legacy.box_head"),
     ("modeling.roi_heads.mask_head.mask_head", "build.legacy.roi_heads"),
     ("modeling.roi_heads.roi_heads", "build.legacy.roi_heads"),
     ("modeling.rpn.retinanet.retinanet", "build.legacy.retinanet"),

@@ -26,6 +26,7 @@ def test_the_detectron_profile() -> None:
         "drops_empty_results": False,
         "rpn_normalizer": "sampled",
         "keypoints_visible_in": "gt_box",
+        "keypoint_offset": 0.0,
         "keypoint_score": "logit",
         "retinanet_normalizer": "batch",
         "retinanet_clip": "before_nms",

@@ -40,8 +40,11 @@ def build_transforms(cfg: Config, *, is_train: bool = True) -> Compose:
     keys = cfg.INPUT
     numerics = get_numerics(cfg.MODEL.NUMERICS)
     rule, offset = numerics.resize, numerics.box_offset
-    # Boxes of data sets are inclusive.
-    first: list[Callable[..., Any]] = [] if offset else [ToContinuous()]
+    conventions = {"box_offset": offset, "keypoint_offset": numerics.keypoint_offset}
+    # Boxes of data sets are inclusive, their keypoints name pixels.
+    first: list[Callable[..., Any]] = (
+        [] if offset else [ToContinuous(keypoint_offset=numerics.keypoint_offset)]
+    )
     if is_train:
         jitter = ColorJitter(keys.BRIGHTNESS, keys.CONTRAST, keys.SATURATION, keys.HUE)
         resize = Resize(keys.MIN_SIZE_TRAIN, keys.MAX_SIZE_TRAIN, rule=rule)
@@ -49,12 +52,8 @@ def build_transforms(cfg: Config, *, is_train: bool = True) -> Compose:
         jitter = ColorJitter()
         resize = Resize(keys.MIN_SIZE_TEST, keys.MAX_SIZE_TEST, rule=rule)
     flips: list[Callable[..., Any]] = [
-        RandomHorizontalFlip(
-            keys.HORIZONTAL_FLIP_PROB_TRAIN if is_train else 0.0, box_offset=offset
-        ),
-        RandomVerticalFlip(
-            keys.VERTICAL_FLIP_PROB_TRAIN if is_train else 0.0, box_offset=offset
-        ),
+        RandomHorizontalFlip(keys.HORIZONTAL_FLIP_PROB_TRAIN if is_train else 0.0, **conventions),
+        RandomVerticalFlip(keys.VERTICAL_FLIP_PROB_TRAIN if is_train else 0.0, **conventions),
     ]
     to_input: list[Callable[..., Any]] = [
         ToTensor(),
@@ -195,7 +194,8 @@ def make_dataset(
         known = ", ".join(sorted(dataset_classes.__all__))
         raise ConfigError(
             f"data set {name!r} wants the class {entry['factory']!r}, which "
-            f"maskrcnn_benchmark.data.datasets does not have; it has {known}. The catalog may also give the class itself"
+            f"maskrcnn_benchmark.data.datasets does not have; it has {known}. "
+            "The catalog may also give the class itself"
         )
     args = dict(entry["args"])
     if entry["factory"] == "COCODataset":

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -87,7 +88,7 @@ def _count_flops(model: nn.Module, cfg: Config) -> dict[str, int]:
     # COCO's usual shape, 3:4, as far as the long side may go.
     height, width = short, min(long, short * 4 // 3)
     image = torch.zeros(cfg.INPUT.CHANNELS, height, width)
-    with _every_detection(model), FlopCounterMode(display=False, depth=None) as counter:
+    with _every_detection(model), FlopCounterMode(display=False) as counter:
         model([image])
     counts = counter.get_flop_counts()
     root = type(model).__name__
@@ -97,10 +98,10 @@ def _count_flops(model: nn.Module, cfg: Config) -> dict[str, int]:
 @contextmanager
 def _every_detection(model: nn.Module) -> Iterator[None]:
     """Let every detection pass, however low its score."""
-    found = [
-        processor
+    found: list[Any] = [
+        module.post_processor
         for module in model.modules()
-        if hasattr(processor := getattr(module, "post_processor", None), "score_threshold")
+        if hasattr(getattr(module, "post_processor", None), "score_threshold")
     ]
     before = [processor.score_threshold for processor in found]
     for processor in found:

@@ -88,14 +88,27 @@ def adapt_predictor(module: _Module) -> _Module:
     return module if hasattr(module, "forward_class") else put_before(module, AllClassesPredictor)
 
 
-def put_before(module: _Module, form: type) -> _Module:
+class Translator(nn.Module):
+    """Stands before the class of a module; see `put_before`."""
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Copied and pickled as its two classes: the one made of them has no place of its own."""
+        form, own = type(self).__bases__
+        return _new, (form, own), self.__dict__
+
+
+def put_before(module: _Module, form: type[Translator]) -> _Module:
     """Let a module's class inherit from `form` first, which then stands before its own `forward`."""
     own = type(module)
     module.__class__ = type(own.__name__, (form, own), {"__module__": own.__module__})
     return module
 
 
-class BoxListExtractor(nn.Module):
+def _new(form: type[Translator], own: type[nn.Module]) -> nn.Module:
+    return put_before(own.__new__(own), form)
+
+
+class BoxListExtractor(Translator):
     """Translates the core's call of a feature extractor into the old one."""
 
     def forward(self, features: Sequence[Tensor], boxes: Any, rows: Rows | None = None) -> Tensor:
@@ -109,7 +122,7 @@ class BoxListExtractor(nn.Module):
         return old(list(features), [BoxList(each, size) for each in _per_image(boxes, rows)])
 
 
-class AllClassesPredictor(nn.Module):
+class AllClassesPredictor(Translator):
     """Chooses one class of each region from a predictor that gives all of them."""
 
     def forward_class(self, x: Tensor, labels: Tensor) -> Tensor:

@@ -24,6 +24,22 @@ _OF_A_BODY = (
     "INPUT.TO_BGR255",
     "MODEL.RESNETS.STRIDE_IN_1X1",
 )
+# Habits of a program rather than the meaning of its weights: what was chosen for these goes first.
+_HABITS = (
+    ".SCORE_THRESH",
+    ".NMS",
+    ".NMS_TH",
+    ".NMS_THRESH",
+    ".INFERENCE_TH",
+    ".DETECTIONS_PER_IMG",
+    ".PRE_NMS_TOP_N",
+    "_NMS_TOP_N_TRAIN",
+    "_NMS_TOP_N_TEST",
+    ".FPN_POST_NMS_PER_BATCH",
+    ".STRADDLE_THRESH",
+    "_BETA",
+    ".BBOX_REG_WEIGHT",
+)
 _PER_CHANNEL = ("INPUT.PIXEL_MEAN", "INPUT.PIXEL_STD")
 # How the network is built and trained is the configuration's to say, whatever weights it starts from.
 _NOT_ADAPTED = (
@@ -33,6 +49,7 @@ _NOT_ADAPTED = (
     "INPUT.MIN_SIZE",
     "INPUT.MAX_SIZE",
     "INPUT.CHANNELS",
+    "MODEL.META_ARCHITECTURE",
     "MODEL.BACKBONE.",
     "MODEL.FPN.",
     "MODEL.CASCADE_ON",
@@ -81,9 +98,9 @@ _NOT_ADAPTED_ENDINGS = (
 def adapt_config(cfg: Config, converted: Converted) -> Config:
     """The configuration with the settings that its weights need, so that they mean here what they meant elsewhere.
 
-    With MODEL.NUMERICS auto they are set, and each change is logged. A backbone only asks for its preprocessing and
-    its strides, and does not override what was chosen for them. With MODEL.NUMERICS set by hand nothing is changed;
-    what differs is logged as a warning.
+    With MODEL.NUMERICS auto they are set, and each change is logged; thresholds and limits only where none were
+    chosen. A backbone only asks for its preprocessing and its strides, and does not override what was chosen for them.
+    With MODEL.NUMERICS set by hand nothing is changed; what differs is logged as a warning.
 
     Args:
         cfg: of the run; it is not changed.
@@ -101,6 +118,9 @@ def adapt_config(cfg: Config, converted: Converted) -> Config:
     for key, needed in differing.items():
         section, leaf = adapted.locate(key)
         chosen = section.origin_of(leaf) != DEFAULT and section[leaf] != _default_of(key)
+        if chosen and key.endswith(_HABITS):
+            logger.debug("%s: %s stays, as chosen; %s has %s", key, section[leaf], name, needed)
+            continue
         if cfg.MODEL.NUMERICS != AUTO or (chosen and not converted.is_detector):
             logger.warning(
                 "%s is %s (%s), but these weights (%s) need %s: detections will not be those of their own program",
@@ -125,7 +145,7 @@ def _find_differing(cfg: Config, converted: Converted) -> dict[str, Any]:
     draft = get_defaults()
     differing: dict[str, Any] = {}
     for key, needed in converted.settings:
-        if not _is_adapted(key, converted):
+        if not _is_adapted(key, converted) or not _is_in_use(key, cfg):
             continue
         if key.startswith("INPUT.PIXEL_") and len(needed) != cfg.INPUT.CHANNELS:
             continue  # Of colours, and the images are none.
@@ -148,6 +168,20 @@ def _is_adapted(key: str, converted: Converted) -> bool:
     if not converted.is_detector:
         return key in _OF_A_BODY
     return not key.startswith(_NOT_ADAPTED) and not key.endswith(_NOT_ADAPTED_ENDINGS)
+
+
+def _is_in_use(key: str, cfg: Config) -> bool:
+    """Whether a key means anything for this kind of network."""
+    model = cfg.MODEL
+    if key.startswith(("MODEL.RPN.", "MODEL.ROI_")) and model.RETINANET_ON:
+        return False
+    kinds = {
+        "MODEL.RETINANET.": model.RETINANET_ON,
+        "MODEL.ROI_MASK_HEAD.": model.MASK_ON,
+        "MODEL.ROI_KEYPOINT_HEAD.": model.KEYPOINT_ON,
+        "MODEL.ROI_CASCADE.": model.CASCADE_ON,
+    }
+    return next((is_on for start, is_on in kinds.items() if key.startswith(start)), True)
 
 
 def _default_of(key: str) -> Any:

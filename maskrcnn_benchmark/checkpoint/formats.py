@@ -133,6 +133,11 @@ def _kind_of_zip(path: Path) -> Kind:
     names = [entry.filename for entry in entries]
     if names and all(name.endswith(".npy") for name in names):
         return "npz"
+    if any("/code/" in name for name in names):
+        raise CheckpointError(
+            f"{path} is a TorchScript program, which holds code; expected weights. Save those where the program was "
+            "made: torch.save(module.state_dict(), ...)"
+        )
     if any(name.rpartition("/")[2] == "data.pkl" for name in names):
         return "torch"
     shown = ", ".join(names[:3]) or "nothing"

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import pickle
+import pickletools
 import re
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import FunctionType
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -146,6 +147,14 @@ def first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {(str(error).strip() or 'no details').splitlines()[0]}"
 
 
+def _check_memo(file: IO[bytes], *, size: int) -> None:
+    """Refuse numbers that would make the reader reserve memory out of all proportion to the file."""
+    for operation, argument, _ in pickletools.genops(file):
+        if operation.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > size:
+            raise pickle.UnpicklingError(f"its object number {argument} in {size} bytes")
+    file.seek(0)
+
+
 def read_pickle(path: str | os.PathLike[str]) -> Any:
     """Read a pickle of numpy arrays, numbers, text, dicts, lists and tuples.
 
@@ -157,6 +166,7 @@ def read_pickle(path: str | os.PathLike[str]) -> Any:
     path = Path(path)
     try:
         with open(path, "rb") as file:
+            _check_memo(file, size=path.stat().st_size)
             return _ArrayUnpickler(file, encoding="latin1").load()
     except _ForbiddenGlobalError as error:
         raise CheckpointError(

@@ -16,8 +16,8 @@ def convert(
         str,
         typer.Argument(
             metavar="IN",
-            help="Weights: a file, a http(s) address or a catalog:// name; of maskrcnn-benchmark, Detectron, "
-            "detectron2, torchvision, mmdetection, tensorpack or timm.",
+            help="Weights: a file, a run's folder, a http(s) address or a catalog:// name; of maskrcnn-benchmark, "
+            "Detectron, detectron2, torchvision, mmdetection, tensorpack or timm.",
         ),
     ],
     output: Annotated[
@@ -64,6 +64,7 @@ def convert(
     from maskrcnn_benchmark.build.convert import convert_weights
     from maskrcnn_benchmark.checkpoint.dialects import NAMES
     from maskrcnn_benchmark.config import get_defaults
+    from maskrcnn_benchmark.predict.loading import find_weights
 
     cfg = None
     if config_file is not None or words:
@@ -72,7 +73,7 @@ def convert(
             cfg.merge_from_file(find_config(config_file))
         cfg.merge_from_list(words)
     done = convert_weights(
-        source, output, cfg=cfg, drop_heads=drop_heads, backbone_only=backbone_only
+        find_weights(source), output, cfg=cfg, drop_heads=drop_heads, backbone_only=backbone_only
     )
     typer.echo(f"Read weights of {NAMES.get(done.dialect, done.dialect)}.")
     for name in done.dropped:

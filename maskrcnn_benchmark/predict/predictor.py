@@ -145,5 +145,6 @@ class Predictor:
             box_offset=self._numerics.box_offset,
             keypoint_schema=self.keypoint_schema,
             keypoint_threshold=THRESHOLDS[self._numerics.keypoint_score],
+            keypoint_offset=self._numerics.keypoint_offset,
             path=path,
         ).sorted()

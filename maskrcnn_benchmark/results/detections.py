@@ -124,6 +124,7 @@ class Detections:
         box_offset: float = LEGACY_OFFSET,
         keypoint_schema: KeypointSchema | None = None,
         keypoint_threshold: float = THRESHOLDS["logit"],
+        keypoint_offset: float = 0.0,
         image_id: int | str | None = None,
         path: str | None = None,
     ) -> Detections:
@@ -141,6 +142,7 @@ class Detections:
             box_offset: see the class.
             keypoint_schema: what the network's keypoints are; None: a person's if there are 17, else without names.
             keypoint_threshold: see `FoundKeypoints`.
+            keypoint_offset: see `FoundKeypoints.from_field`.
             image_id: see the class.
             path: see the class.
         """
@@ -159,7 +161,10 @@ class Detections:
             )
         if resized.has_field("keypoints"):
             keypoints = FoundKeypoints.from_field(
-                resized.get_field("keypoints"), schema=keypoint_schema, threshold=keypoint_threshold
+                resized.get_field("keypoints"),
+                schema=keypoint_schema,
+                threshold=keypoint_threshold,
+                offset=keypoint_offset,
             )
         scores, labels, class_names = _read_scores(boxlist, class_names)
         return cls(

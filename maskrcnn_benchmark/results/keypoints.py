@@ -64,6 +64,7 @@ class FoundKeypoints:
         *,
         schema: KeypointSchema | None = None,
         threshold: float = THRESHOLDS["logit"],
+        offset: float = 0.0,
     ) -> FoundKeypoints:
         """The field `keypoints` of a BoxList that is in the image's pixels already.
 
@@ -71,10 +72,12 @@ class FoundKeypoints:
             keypoints: with the field `logits` if they are predicted.
             schema: None: the one they have.
             threshold: see the class.
+            offset: taken off x and y, for a network whose keypoints are continuous: here they name pixels.
         """
+        points = keypoints.keypoints.detach().float().cpu().numpy()
         scores = keypoints.get_field("logits") if keypoints.has_field("logits") else None
         return cls(
-            points=keypoints.keypoints.detach().float().cpu().numpy(),
+            points=points - np.array([offset, offset, 0.0], dtype=np.float32),
             schema=schema or keypoints.schema,
             scores=None if scores is None else scores.detach().float().cpu().numpy(),
             threshold=threshold,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ def users_parts() -> Iterator[None]:
     """The user's file, imported as the old README does it, and forgotten afterwards."""
     registries = [value for name, value in vars(registry).items() if name.isupper()]
     before = [dict(each) for each in registries]
-    import_file("users_parts", str(PARTS))
+    import_file("users_parts", str(PARTS), make_importable=True)
     yield
     for each, content in zip(registries, before, strict=True):
         each.clear()
@@ -176,8 +177,11 @@ def test_padding_changes_nothing(cfg: Config) -> None:
 def test_a_model_with_registered_parts_can_be_copied(cfg: Config) -> None:
     model = build_detection_model(cfg).eval()
     twin = copy.deepcopy(model)
+    stored = pickle.loads(pickle.dumps(model))
+    assert stored.state_dict().keys() == model.state_dict().keys()
     images = make_images((64, 96))
     with torch.no_grad():
+        assert torch.equal(model(images)[0].bbox, stored(images)[0].bbox)
         for value in model.parameters():
             value.zero_()
         assert not torch.equal(

@@ -30,6 +30,13 @@ MASK_FBNET = "e2e_mask_rcnn_fbnet.yaml"
 FPN = "e2e_mask_rcnn_R_50_FPN_1x.yaml"
 SIZES = torch.tensor([[90.0, 120.0], [96.0, 128.0]])
 
+# A table of few blocks: body, proposals and boxes, and a head that doubles the side.
+SMALL_TABLE = (
+    '{"first": {"channels": 32, "stride": 4}, "stages": ['
+    '{"ops": [["ir_k3", 1]], "tcns": [[2, 64, 1, 4]]}, {"ops": [["ir_k3_s4_se", 1]], "tcns": [[2, 96, 1, 1]]}, '
+    '{"ops": [["ir_k3", 1]], "tcns": [[2, 96, 1, -2]]}], "backbone": [0], "rpn": [1], "bbox": [1], "mask": [2]}'
+)
+
 
 def thin(file: str, **keys: Any) -> Config:
     """The config with few channels and few proposals; `keys` with __ for the dots."""
@@ -198,6 +205,26 @@ def test_an_architecture_of_ones_own() -> None:
     train_and_infer(model)
 
 
+def test_keypoints_of_fbnet() -> None:
+    table = SMALL_TABLE.replace('"mask": [2]', '"kpts": [2]')
+    model = build(
+        "e2e_faster_rcnn_fbnet.yaml",
+        FBNET__ARCH_DEF=table,
+        KEYPOINT_ON=True,
+        ROI_KEYPOINT_HEAD__FEATURE_EXTRACTOR="FBNet.roi_head_keypoints",
+        ROI_KEYPOINT_HEAD__SHARE_BOX_FEATURE_EXTRACTOR=False,
+        ROI_KEYPOINT_HEAD__POOLER_RESOLUTION=6,
+        ROI_KEYPOINT_HEAD__RESOLUTION=48,
+        ROI_KEYPOINT_HEAD__NUM_CLASSES=5,
+    )
+    head = model.roi_heads.keypoint.feature_extractor.head
+    assert [name for name, _ in head.blocks.named_children()] == ["xif2_0"]
+    found = model.eval()(make_images((96, 128)))[0]
+    keypoints = found.get_field("keypoints").keypoints
+    assert keypoints.shape == (len(found), 5, 3)
+    assert keypoints.isfinite().all()
+
+
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
@@ -238,11 +265,6 @@ def test_norms_of_the_heads(norm: str) -> None:
 
 # Few layers: what is traced grows with them.
 SHALLOW = {"BACKBONE__CONV_BODY": "R-18-FPN"}
-SMALL_TABLE = (
-    '{"first": {"channels": 32, "stride": 4}, "stages": ['
-    '{"ops": [["ir_k3", 1]], "tcns": [[2, 64, 1, 4]]}, {"ops": [["ir_k3_s4_se", 1]], "tcns": [[2, 96, 1, 1]]}, '
-    '{"ops": [["ir_k3", 1]], "tcns": [[2, 96, 1, -2]]}], "backbone": [0], "rpn": [1], "bbox": [1], "mask": [2]}'
-)
 COMPILED: dict[str, tuple[str, dict[str, Any]]] = {
     "deformable": ("dcn/e2e_mask_rcnn_mdconv_R_50_FPN_1x.yaml", {**SHALLOW, "RPN_ONLY": True}),
     "group norm": ("gn_baselines/e2e_mask_rcnn_R_50_FPN_Xconv1fc_1x_gn.yaml", SHALLOW),

@@ -89,6 +89,27 @@ def test_numerics_set_by_hand_stay_with_a_warning(caplog):
     assert "INPUT.TO_BGR255 is True (default), but" in caplog.text
 
 
+def test_thresholds_and_limits_are_taken_over_unless_chosen():
+    habits = (("MODEL.ROI_HEADS.SCORE_THRESH", 0.2), ("MODEL.RPN.STRADDLE_THRESH", -1))
+    adapted = adapt_config(config("MODEL.ROI_HEADS.SCORE_THRESH", 0.3), converted(*habits))
+    assert adapted.MODEL.ROI_HEADS.SCORE_THRESH == 0.3
+    assert adapted.MODEL.RPN.STRADDLE_THRESH == -1
+
+
+def test_keys_of_other_networks_stay():
+    others = (
+        ("MODEL.RETINANET.NMS_TH", 0.5),
+        ("MODEL.ROI_MASK_HEAD.POOLER_SAMPLING_RATIO", 2),
+        ("MODEL.ROI_KEYPOINT_HEAD.POOLER_SAMPLING_RATIO", 2),
+    )
+    cfg = config()
+    assert adapt_config(cfg, converted(*others)) is cfg
+    retinanet = config("MODEL.RETINANET_ON", True, "MODEL.RPN_ONLY", True)
+    adapted = adapt_config(retinanet, converted(*others, ("MODEL.RPN.NMS_THRESH", 0.5)))
+    assert adapted.MODEL.RETINANET.NMS_TH == 0.5
+    assert adapted.MODEL.RPN.NMS_THRESH == 0.7
+
+
 def test_a_later_setting_wins():
     twice = (("INPUT.TO_BGR255", False), ("INPUT.TO_BGR255", True))
     cfg = config()

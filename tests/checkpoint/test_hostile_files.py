@@ -99,6 +99,14 @@ def empty_file(marker):
     return "a.pth", b""
 
 
+@hostile(
+    r"is damaged or incomplete, or not a pickle of arrays: .*object number 2147483647 in 9 bytes"
+)
+def pkl_that_reserves_gigabytes(marker):
+    """Nine bytes: protocol 2, an empty list, remembered under the largest number there is."""
+    return "a.pkl", b"\x80\x02]r\xff\xff\xff\x7f."
+
+
 @hostile(r"asks for (os|posix|nt)\.system, which could run code .* Nothing was run")
 def command_in_pkl(marker):
     return "R-50.pkl", pickle.dumps({"blobs": {"conv1_w": Command(marker)}}, 2)
@@ -180,6 +188,15 @@ def another_zip(marker):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("word/document.xml", "<xml/>")
+    return "a.pth", buffer.getvalue()
+
+
+@hostile(r"is a TorchScript program, which holds code; expected weights")
+def torchscript(marker):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("model/data.pkl", b"\x80\x02}.")
+        archive.writestr("model/code/__torch__.py", "import os")
     return "a.pth", buffer.getvalue()
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from maskrcnn_benchmark.build.model import build_model
+from maskrcnn_benchmark.config import get_defaults
 from maskrcnn_benchmark.modeling import registry
 from maskrcnn_benchmark.modeling.backbone import build_backbone, resnet
 from maskrcnn_benchmark.modeling.balanced_positive_negative_sampler import (
@@ -30,7 +31,7 @@ from maskrcnn_benchmark.modeling.rpn.rpn import build_rpn
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.utils.registry import Registry
 from tests.legacy.contract import contract
-from tests.legacy.thin_configs import batch, maps, thin_config
+from tests.legacy.thin_configs import CONFIGS, batch, maps, thin_config
 
 
 @contract("modeling.detector.build_detection_model")
@@ -236,8 +237,11 @@ def test_rpn_loss_agrees_with_the_network() -> None:
 
 
 @contract("modeling.roi_heads.roi_heads.build_roi_heads")
-@pytest.mark.parametrize("name", ["mask", "c4"])
-def test_build_roi_heads(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [("mask", "mask"), ("c4", "mask"), ("keypoint", "keypoints"), ("cascade", None)],
+)
+def test_build_roi_heads(name: str, field: str | None) -> None:
     cfg = thin_config(name)
     images, targets = batch()
     model = build_model(cfg)
@@ -250,7 +254,10 @@ def test_build_roi_heads(name: str) -> None:
         features = model.backbone(images.tensors)
         proposals, _ = proposal_network(images, features, targets)
     x, sampled, losses = heads(features, proposals, targets)
-    assert list(losses) == ["loss_classifier", "loss_box_reg", "loss_mask"]
+    last = {"mask": ["loss_mask"], "keypoints": ["loss_kp"]}.get(field or "", [])
+    stages = [f"_stage{i}" for i in range(3)] if name == "cascade" else [""]
+    own = [f"loss_{kind}{stage}" for stage in stages for kind in ("classifier", "box_reg")]
+    assert list(losses) == own + last
     assert len(x) == sum(len(each) for each in sampled)
     assert all((each.get_field("labels") >= 0).all() for each in sampled)
     # The whole network's losses: same seeds, same draw.
@@ -270,7 +277,11 @@ def test_build_roi_heads(name: str) -> None:
     assert len(x) == sum(len(each) for each in proposals)
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours.bbox, theirs.bbox)
-        torch.testing.assert_close(ours.get_field("mask"), theirs.get_field("mask"))
+        if field == "mask":
+            torch.testing.assert_close(ours.get_field(field), theirs.get_field(field))
+        elif field == "keypoints":
+            points, expected_points = ours.get_field(field), theirs.get_field(field)
+            torch.testing.assert_close(points.keypoints, expected_points.keypoints)
 
 
 def test_no_roi_heads_for_one_stage_and_proposal_networks() -> None:
@@ -401,10 +412,28 @@ def test_registries_build_what_they_name() -> None:
     assert x.shape == (4, 8, 14, 14)
     made = registry.ROI_KEYPOINT_PREDICTOR["KeypointRCNNPredictor"](thin, 8)
     assert made(x).shape == (4, 17, 56, 56)
-    assert "FBNet" in registry.BACKBONES
+
     own = Registry()
     own.register("one", 1)
     decorated = own.register("two")(test_registries_build_what_they_name)
     assert own == {"one": 1, "two": decorated}
     with pytest.raises(ValueError, match="already belongs to 1"):
         own.register("one", 2)
+
+
+def test_registries_build_fbnet() -> None:
+    cfg = get_defaults()
+    cfg.merge_from_file(CONFIGS / "e2e_mask_rcnn_fbnet.yaml")
+    backbone = registry.BACKBONES["FBNet"](cfg)
+    (x,) = backbone(torch.rand(1, 3, 64, 64))
+    assert x.shape == (1, backbone.out_channels, 4, 4)
+    head = registry.RPN_HEADS["FBNet.rpn_head"](cfg, backbone.out_channels, 15)
+    assert head([x])[0][0].shape[1] == 15
+    boxes = [BoxList([[0, 0, 40, 40], [5, 5, 60, 60]], (64, 64))]
+    for name, extractors in (
+        ("FBNet.roi_head", registry.ROI_BOX_FEATURE_EXTRACTORS),
+        ("FBNet.roi_head_mask", registry.ROI_MASK_FEATURE_EXTRACTORS),
+        ("FBNet.roi_head_keypoints", registry.ROI_KEYPOINT_FEATURE_EXTRACTORS),
+    ):
+        extractor = extractors[name](cfg, backbone.out_channels).eval()
+        assert extractor([x], boxes).shape[:2] == (2, extractor.out_channels)

@@ -11,6 +11,7 @@ from torch import Tensor
 from maskrcnn_benchmark.config import Config, get_defaults
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.image_list import ImageList, to_image_list
+from maskrcnn_benchmark.structures.keypoint import PersonKeypoints
 from tests.thin_models import make_images, make_target
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -43,6 +44,14 @@ FILES: dict[str, tuple[str, dict[str, Any]]] = {
             "MODEL.RPN.POST_NMS_TOP_N_TEST": 20,
         },
     ),
+    "keypoint": (
+        "e2e_keypoint_rcnn_R_50_FPN_1x.yaml",
+        {**_FPN, "MODEL.ROI_KEYPOINT_HEAD.CONV_LAYERS": (8, 8)},
+    ),
+    "cascade": (
+        "e2e_faster_rcnn_R_50_FPN_1x.yaml",
+        {**_FPN, "MODEL.CASCADE_ON": True, "MODEL.CLS_AGNOSTIC_BBOX_REG": True},
+    ),
     "rpn": ("rpn_R_50_FPN_1x.yaml", _FPN),
     "retinanet": ("retinanet/retinanet_R-50-FPN_1x.yaml", {"MODEL.RETINANET.NUM_CLASSES": 4}),
 }
@@ -58,9 +67,14 @@ def thin_config(name: str, **changes: Any) -> Config:
 
 
 def batch() -> tuple[ImageList, list[BoxList]]:
-    """Two images of different sizes, padded to 32, and their targets."""
+    """Two images of different sizes, padded to 32, and their targets with masks and keypoints."""
     images = to_image_list(make_images((64, 96), (96, 80)), 32)
-    return images, [make_target(64, 96, count=3), make_target(96, 80, count=1, seed=1)]
+    targets = [make_target(64, 96, count=3), make_target(96, 80, count=1, seed=1)]
+    for target in targets:
+        centre = (target.bbox[:, None, :2] + target.bbox[:, None, 2:]) / 2
+        points = torch.cat((centre.expand(-1, 17, 2), torch.full((len(target), 17, 1), 2.0)), dim=2)
+        target.add_field("keypoints", PersonKeypoints(points, target.size))
+    return images, targets
 
 
 def maps(cfg: Config, images: ImageList, *, strides: tuple[int, ...] = ()) -> list[Tensor]:

@@ -13,7 +13,7 @@ from maskrcnn_benchmark.modeling.backbone import Backbone
 from maskrcnn_benchmark.modeling.backbone.fbnet import FBNet
 from maskrcnn_benchmark.modeling.backbone.fbnet_archs import FBNetArch, get_arch, parse_arch
 from maskrcnn_benchmark.modeling.backbone.fbnet_blocks import FBNetStyle
-from maskrcnn_benchmark.modeling.backbone.resnet import NormFactory
+from maskrcnn_benchmark.modeling.backbone.resnet_blocks import NormFactory
 from maskrcnn_benchmark.modeling.poolers import Pooler
 from maskrcnn_benchmark.modeling.roi_heads.fbnet_head import FBNetFeatureExtractor, select_blocks
 from maskrcnn_benchmark.modeling.rpn.fbnet_head import FBNetRPNHead
@@ -24,7 +24,7 @@ _KEYS: dict[FBNetHead, str] = {"bbox": "DET_HEAD", "mask": "MASK_HEAD", "kpts": 
 
 
 def build_fbnet_backbone(cfg: Config) -> Backbone:
-    """The body of MODEL.FBNET.ARCH; it gives one map."""
+    """The body of MODEL.FBNET.ARCH; it gives one map. FREEZE_CONV_BODY_AT is not for it, as in the old project."""
     body = FBNet(arch=_arch(cfg), style=_style(cfg), in_channels=cfg.INPUT.CHANNELS)
     return Backbone(body=body, out_channels=body.out_channels, strides=(body.stride,))
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from maskrcnn_benchmark.build.box_head import build_box_extractor
+from maskrcnn_benchmark.build.box_head import build_box_extractor, build_box_predictor
 from maskrcnn_benchmark.build.parts import build_pooler
-from maskrcnn_benchmark.build.registered import BoxListExtractor, put_before
+from maskrcnn_benchmark.build.registered import BoxListExtractor, Translator, put_before
 from maskrcnn_benchmark.config import Config
 from maskrcnn_benchmark.modeling.box_coder import BoxCoder
 from maskrcnn_benchmark.modeling.poolers import Pooler, Rows, on_boxlists
@@ -26,6 +26,11 @@ def make_roi_box_feature_extractor(cfg: Config, in_channels: int) -> nn.Module:
     """The extractor that MODEL.ROI_BOX_HEAD.FEATURE_EXTRACTOR names; it takes (maps, list of BoxList)."""
     pooler = build_pooler(cfg.MODEL.ROI_BOX_HEAD, get_numerics(cfg.MODEL.NUMERICS))
     return with_boxlists(build_box_extractor(cfg, pooler, in_channels))
+
+
+def make_roi_box_predictor(cfg: Config, in_channels: int) -> nn.Module:
+    """The predictor that MODEL.ROI_BOX_HEAD.PREDICTOR names."""
+    return build_box_predictor(cfg, in_channels=in_channels)
 
 
 def make_roi_box_post_processor(cfg: Config) -> PostProcessor:
@@ -48,7 +53,7 @@ def with_boxlists(extractor: nn.Module) -> nn.Module:
     return put_before(extractor, PaddedExtractor)
 
 
-class PaddedExtractor(nn.Module):
+class PaddedExtractor(Translator):
     """Translates the old call of a feature extractor into the core's."""
 
     def forward(self, features: Sequence[Tensor], boxes: Any, rows: Rows | None = None) -> Tensor:

@@ -8,7 +8,6 @@ from typing import Any
 from torch import nn
 
 from maskrcnn_benchmark.build.backbones import build_backbone
-from maskrcnn_benchmark.build.box_head import build_box_predictor
 from maskrcnn_benchmark.build.keypoint_head import (
     build_keypoint_extractor,
     build_keypoint_predictor,
@@ -16,6 +15,7 @@ from maskrcnn_benchmark.build.keypoint_head import (
 from maskrcnn_benchmark.build.legacy.box_head import (
     make_pooler,
     make_roi_box_feature_extractor,
+    make_roi_box_predictor,
     with_boxlists,
 )
 from maskrcnn_benchmark.build.mask_head import build_mask_extractor, build_mask_predictor
@@ -46,10 +46,6 @@ def _rpn_head(cfg: Config, in_channels: int, num_anchors: int) -> nn.Module:
     return build_rpn_head(cfg, in_channels=in_channels, num_anchors=num_anchors)
 
 
-def _box_predictor(cfg: Config, in_channels: int) -> nn.Module:
-    return build_box_predictor(cfg, in_channels=in_channels)
-
-
 def _mask_extractor(cfg: Config, in_channels: int) -> nn.Module:
     return with_boxlists(build_mask_extractor(cfg, make_pooler(cfg, "ROI_MASK_HEAD"), in_channels))
 
@@ -71,7 +67,7 @@ _BUILDERS: dict[str, Callable[..., Any]] = {
     "BACKBONE.CONV_BODY": build_backbone,
     "RPN.RPN_HEAD": _rpn_head,
     "ROI_BOX_HEAD.FEATURE_EXTRACTOR": make_roi_box_feature_extractor,
-    "ROI_BOX_HEAD.PREDICTOR": _box_predictor,
+    "ROI_BOX_HEAD.PREDICTOR": make_roi_box_predictor,
     "ROI_MASK_HEAD.FEATURE_EXTRACTOR": _mask_extractor,
     "ROI_MASK_HEAD.PREDICTOR": _mask_predictor,
     "ROI_KEYPOINT_HEAD.FEATURE_EXTRACTOR": _keypoint_extractor,

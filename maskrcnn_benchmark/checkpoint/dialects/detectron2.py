@@ -84,6 +84,8 @@ _TORCHVISION_BODY: Settings = (
     ("INPUT.PIXEL_STD", (0.229, 0.224, 0.225)),
     ("MODEL.RESNETS.STRIDE_IN_1X1", False),
 )
+# Its ResNeXts start from weights that were trained with this deviation, its ResNets with 1.
+_RESNEXT_STD = (57.375, 57.12, 58.395)
 # PRE_NMS_TOPK of its pyramids counts for each level, POST_NMS_TOPK for the image.
 _PYRAMID: Settings = (
     ("MODEL.RPN.PRE_NMS_TOP_N_TRAIN", 2000),
@@ -286,6 +288,8 @@ def _settings(theirs: dict[str, Tensor], ours: dict[str, Tensor], *, is_detector
         settings += _PYRAMID
     else:
         settings += [("MODEL.RPN.POST_NMS_TOP_N_TRAIN", 2000)]
+    if known.get("MODEL.RESNETS.NUM_GROUPS", 1) > 1:
+        settings += [("INPUT.PIXEL_STD", _RESNEXT_STD)]
     if known.get("MODEL.KEYPOINT_ON"):
         settings += [
             ("MODEL.ROI_BOX_HEAD.SMOOTH_L1_BETA", 0.5),

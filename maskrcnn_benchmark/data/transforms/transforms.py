@@ -58,16 +58,29 @@ class Compose:
 class RandomHorizontalFlip:
     """Mirrors left and right with some probability."""
 
-    def __init__(self, prob: float = 0.5, *, box_offset: float = LEGACY_OFFSET) -> None:
-        """Set the probability, and whether boxes are inclusive (1) or continuous (0)."""
+    def __init__(
+        self,
+        prob: float = 0.5,
+        *,
+        box_offset: float = LEGACY_OFFSET,
+        keypoint_offset: float = 0.0,
+    ) -> None:
+        """Set the probability, and what the target is like.
+
+        Args:
+            prob: of a flip.
+            box_offset: 1 for inclusive boxes, 0 for continuous ones (`transforms.continuous`).
+            keypoint_offset: of continuous targets.
+        """
         self.prob = prob
         self.box_offset = box_offset
+        self.keypoint_offset = keypoint_offset
 
     def __call__(self, image: Image.Image | Tensor, target: BoxList | None = None) -> Any:
         """Flip or not."""
         if random.random() < self.prob:
             image = _mirror(image, -1, Image.Transpose.FLIP_LEFT_RIGHT)
-            target = _mirror_target(target, FLIP_LEFT_RIGHT, self.box_offset)
+            target = _mirror_target(target, FLIP_LEFT_RIGHT, self.box_offset, self.keypoint_offset)
         return image, target
 
     def __repr__(self) -> str:
@@ -77,26 +90,41 @@ class RandomHorizontalFlip:
 class RandomVerticalFlip:
     """Mirrors top and bottom with some probability."""
 
-    def __init__(self, prob: float = 0.5, *, box_offset: float = LEGACY_OFFSET) -> None:
-        """Set the probability, and whether boxes are inclusive (1) or continuous (0)."""
+    def __init__(
+        self,
+        prob: float = 0.5,
+        *,
+        box_offset: float = LEGACY_OFFSET,
+        keypoint_offset: float = 0.0,
+    ) -> None:
+        """Set the probability, and what the target is like.
+
+        Args:
+            prob: of a flip.
+            box_offset: 1 for inclusive boxes, 0 for continuous ones (`transforms.continuous`).
+            keypoint_offset: of continuous targets.
+        """
         self.prob = prob
         self.box_offset = box_offset
+        self.keypoint_offset = keypoint_offset
 
     def __call__(self, image: Image.Image | Tensor, target: BoxList | None = None) -> Any:
         """Flip or not."""
         if random.random() < self.prob:
             image = _mirror(image, -2, Image.Transpose.FLIP_TOP_BOTTOM)
-            target = _mirror_target(target, FLIP_TOP_BOTTOM, self.box_offset)
+            target = _mirror_target(target, FLIP_TOP_BOTTOM, self.box_offset, self.keypoint_offset)
         return image, target
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(prob={self.prob})"
 
 
-def _mirror_target(target: BoxList | None, method: int, box_offset: float) -> BoxList | None:
-    if target is None:
-        return None
-    return target.transpose(method) if box_offset else mirror_continuous(target, method)
+def _mirror_target(
+    target: BoxList | None, method: int, box_offset: float, keypoint_offset: float
+) -> BoxList | None:
+    if target is None or box_offset:
+        return None if target is None else target.transpose(method)
+    return mirror_continuous(target, method, keypoint_offset=keypoint_offset)
 
 
 def _mirror(

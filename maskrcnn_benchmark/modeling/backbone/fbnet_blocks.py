@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from maskrcnn_benchmark.errors import ConfigError
 from maskrcnn_benchmark.layers.norms import conv_norm
 from maskrcnn_benchmark.modeling.backbone.fbnet_archs import BlockSpec
-from maskrcnn_benchmark.modeling.backbone.resnet import NormFactory
+from maskrcnn_benchmark.modeling.backbone.resnet_blocks import NormFactory
 from maskrcnn_benchmark.modeling.make_layers import initialise
 
 

@@ -230,6 +230,13 @@ def test_round_trip(case: str) -> None:
         assert section[leaf] == expected[leaf], key
 
 
+def test_how_the_input_looks() -> None:
+    for case, deviation in (("mask", None), ("ResNeXt", (57.375, 57.12, 58.395))):
+        settings = dict(detectron2.convert(write(*make_model(case))).settings)
+        assert settings["INPUT.PIXEL_MEAN"] == (103.53, 116.28, 123.675)
+        assert settings.get("INPUT.PIXEL_STD") == deviation
+
+
 def test_anchors_by_hand() -> None:
     weights = write(*make_model("C4"))
     name = "proposal_generator.rpn_head.objectness_logits.bias"

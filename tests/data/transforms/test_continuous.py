@@ -10,7 +10,9 @@ from PIL import Image
 from maskrcnn_benchmark.build.data import build_transforms
 from maskrcnn_benchmark.config import get_defaults
 from maskrcnn_benchmark.data.transforms.continuous import ToContinuous, mirror_continuous
+from maskrcnn_benchmark.results.keypoints import FoundKeypoints
 from maskrcnn_benchmark.structures.bounding_box import FLIP_LEFT_RIGHT, FLIP_TOP_BOTTOM, BoxList
+from maskrcnn_benchmark.structures.keypoint import Keypoints, KeypointSchema
 from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
 
 SIZE = (20, 10)
@@ -72,6 +74,31 @@ def test_bitmaps_are_mirrored_pixel_by_pixel() -> None:
     before = target.get_field("masks").get_mask_tensor()
     after = mirror_continuous(target, FLIP_LEFT_RIGHT).get_field("masks").get_mask_tensor()
     assert torch.equal(after, before.flip(-1))
+
+
+@pytest.mark.parametrize("method", [FLIP_LEFT_RIGHT, FLIP_TOP_BOTTOM])
+@pytest.mark.parametrize("offset", [0.0, 0.5])
+def test_keypoints_name_the_same_pixels(method: int, offset: float) -> None:
+    target = make_target()
+    schema = KeypointSchema(names=("left_hand", "right_hand", "nose"))
+    points = torch.tensor([[[3.0, 2, 2], [6.0, 4, 1], [0, 0, 0]]])
+    target.add_field("keypoints", Keypoints(points, SIZE, schema=schema))
+    _, moved = ToContinuous(keypoint_offset=offset)(None, target)
+    shift = torch.tensor([offset, offset, 0.0])
+    assert torch.equal(moved.get_field("keypoints").keypoints, points + shift)
+    assert torch.equal(target.get_field("keypoints").keypoints, points)
+    flipped = mirror_continuous(moved, method, keypoint_offset=offset).get_field("keypoints")
+    # The mirror of the pixels themselves.
+    expected = target.transpose(method).get_field("keypoints").keypoints
+    seen = expected[..., 2] > 0
+    assert torch.equal(flipped.keypoints[seen], (expected + shift)[seen])
+    assert not flipped.keypoints[~seen].any()
+
+
+def test_pixels_again_in_the_results() -> None:
+    points = torch.tensor([[[3.5, 2.5, 1.0]]])
+    found = FoundKeypoints.from_field(Keypoints(points, SIZE), offset=0.5)
+    assert found.points.tolist() == [[[3.0, 2.0, 1.0]]]
 
 
 @pytest.mark.parametrize("numerics", ["detectron", "detectron2", "torchvision", "mmdet"])

@@ -156,6 +156,7 @@ def detections_of_dataset(
                 box_offset=numerics.box_offset,
                 image_id=image_ids[index],
                 keypoint_schema=getattr(dataset, "keypoint_schema", None),
+                keypoint_offset=numerics.keypoint_offset,
             )
         )
     if unknown:

@@ -196,3 +196,14 @@ def test_from_probabilities() -> None:
     expected = processor(proposals, valid, logits, deltas, SIZES)
     got = processor.select(proposals, valid, logits.softmax(dim=2), deltas, SIZES)
     assert all(torch.equal(a, b) for a, b in zip(got[:4], expected[:4], strict=True))
+
+
+def test_soft_suppression_is_one_graph() -> None:
+    inputs = (*random_head(), SIZES)
+    processor = BoxPostProcessor(nms="soft_linear", max_detections=25)
+    torch.compiler.reset()
+    got = torch.compile(processor.__call__, fullgraph=True, backend="aot_eager")(*inputs)
+    torch.compiler.reset()
+    expected = processor(*inputs)
+    assert torch.equal(got.valid, expected.valid)
+    torch.testing.assert_close(got.scores, expected.scores)

@@ -1,0 +1,116 @@
+"""The one door: what a file is, is told by its content; where the weights lie in it, too."""
+
+import logging
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from maskrcnn_benchmark.build.checkpointer import open_weights
+from maskrcnn_benchmark.checkpoint import load
+from maskrcnn_benchmark.checkpoint.dialects import DIALECTS, NAMES
+from maskrcnn_benchmark.checkpoint.dialects.base import Converted
+from maskrcnn_benchmark.checkpoint.opening import open_file, open_source
+from maskrcnn_benchmark.config import get_defaults
+from maskrcnn_benchmark.errors import CheckpointError, ConfigError
+
+OURS = {"backbone.body.stem.conv1.weight": torch.ones(2), "rpn.head.conv.weight": torch.ones(3)}
+
+
+def test_a_checkpoint_of_the_old_project(tmp_path):
+    """Saved under DistributedDataParallel, with its optimizer."""
+    data = {
+        "model": {f"module.{name}": value for name, value in OURS.items()},
+        "optimizer": {"state": {}, "param_groups": []},
+        "scheduler": {"last_epoch": 90000, "milestones": [60000, 80000]},
+        "iteration": 90000,
+    }
+    torch.save(data, tmp_path / "model_final.pth", _use_new_zipfile_serialization=False)
+    opened = open_file(tmp_path / "model_final.pth")
+    assert opened.converted.dialect == "legacy"
+    assert opened.converted.is_detector
+    assert dict(opened.converted.settings) == {"MODEL.NUMERICS": "detectron"}
+    assert list(opened.converted.weights) == list(OURS)
+    assert opened.rest["iteration"] == 90000
+    assert set(opened.rest) == {"optimizer", "scheduler", "iteration"}
+
+
+def test_a_checkpoint_of_this_package_says_what_it_needs(tmp_path):
+    config = "INPUT:\n  TO_BGR255: false\n  PIXEL_STD: [0.5, 0.5, 0.5]\n"
+    data = {"model": OURS, "numerics": "mmdet", "config": config}
+    torch.save(data, tmp_path / "a.pth")
+    converted = load(tmp_path / "a.pth")
+    assert converted.dialect == "native"
+    assert dict(converted.settings) == {
+        "MODEL.NUMERICS": "mmdet",
+        "INPUT.TO_BGR255": False,
+        "INPUT.PIXEL_STD": (0.5, 0.5, 0.5),
+    }
+    # One of an earlier version, whose numerics were not settled; and a configuration that is none.
+    torch.save({**data, "numerics": "auto", "config": "{"}, tmp_path / "a.pth")
+    assert load(tmp_path / "a.pth").settings == (("MODEL.NUMERICS", "detectron"),)
+
+
+@pytest.mark.parametrize("place", ["model", "state_dict", "model_state_dict", None])
+def test_weights_are_found_where_programs_put_them(tmp_path, place):
+    torch.save({place: OURS, "epoch": 3} if place else OURS, tmp_path / "a.pth")
+    opened = open_file(tmp_path / "a.pth")
+    assert list(opened.converted.weights) == list(OURS)
+    assert opened.rest == ({"epoch": 3} if place else {})
+
+
+def test_arrays_among_tensors_become_tensors(tmp_path):
+    torch.save({"w": np.arange(3.0)}, tmp_path / "a.pth")
+    assert torch.equal(load(tmp_path / "a.pth").weights["w"], torch.arange(3.0).double())
+
+
+def test_names_of_ones_own_are_taken_as_they_are(tmp_path):
+    torch.save({"mine.w": torch.ones(1)}, tmp_path / "a.pth")
+    assert load(tmp_path / "a.pth") == Converted(
+        dialect="native", weights={"mine.w": torch.ones(1)}, is_detector=False
+    )
+
+
+def test_arrays_in_the_machines_other_byte_order(tmp_path):
+    blobs = {"conv1_w": np.arange(6, dtype=">f4").reshape(2, 3)}
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(blobs, 2))
+    weights = load(tmp_path / "a.pkl").weights
+    assert weights["backbone.body.stem.conv1.weight"].tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_catalog_names_are_looked_up(tmp_path, monkeypatch, caplog):
+    torch.save(OURS, tmp_path / "a.pth")
+    found = open_source("catalog://mine/a", find_in_catalog=lambda name: str(tmp_path / "a.pth"))
+    assert list(found.converted.weights) == list(OURS)
+    with pytest.raises(CheckpointError, match="no catalog of models is known here"):
+        load("catalog://mine/a")
+    with pytest.raises(ConfigError, match=r"catalog://ImageNetPretrained/R-50' are not in"):
+        open_weights(get_defaults(), "catalog://ImageNetPretrained/R-50")
+    # What is in the cache needs no network.
+    monkeypatch.setenv("TORCH_MODEL_ZOO", str(tmp_path))
+    (tmp_path / "R-50.pkl").write_bytes(pickle.dumps({"conv1_w": np.ones(3)}, 2))
+    with caplog.at_level(logging.INFO):
+        opened = open_weights(get_defaults(), "catalog://ImageNetPretrained/MSRA/R-50")
+    assert opened.converted.dialect == "caffe2"
+    assert "holds weights of a backbone in the dialect of Detectron (Caffe2)" in caplog.text
+
+
+def test_every_dialect_has_a_name_and_knows_nothing_of_an_empty_file():
+    for dialect in DIALECTS:
+        assert dialect.recognise({}) is False
+        assert dialect.recognise({"weight": (1,)}) is False
+    assert set(NAMES) >= {"native", "legacy"}
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize(
+    ("folder", "dialect"), [("goldens", "legacy"), ("goldens_d2", "detectron2")]
+)
+def test_recorded_models_are_recognised(shared, folder, dialect):
+    cases = sorted((shared / "reference" / folder).glob("*/weights.npz"))
+    assert len(cases) >= 5
+    for path in cases:
+        converted = load(path)
+        assert converted.dialect == dialect, path
+        assert converted.is_detector, path
