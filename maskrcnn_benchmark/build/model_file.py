@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from maskrcnn_benchmark.build.weight_settings import adapted_settings
 from maskrcnn_benchmark.checkpoint.files import write_safetensors
 from maskrcnn_benchmark.checkpoint.manifest import Manifest
 from maskrcnn_benchmark.config import Config
@@ -42,6 +43,7 @@ def make_manifest(
         keypoints=None if keypoints is None else dict(keypoints),
         numerics=get_numerics(cfg.MODEL.NUMERICS).name,
         preprocessing={key: cfg.INPUT[key] for key in _PREPROCESSING},
+        settings=adapted_settings(cfg),
         config=cfg.dump(),
         metrics=dict(metrics or {}),
         provenance=dict(provenance or {}),

@@ -46,16 +46,7 @@ def build_rpn(
         head=build_rpn_head(
             cfg, in_channels=in_channels, num_anchors=anchors.num_anchors_per_cell[0]
         ),
-        loss=RPNLoss(
-            fg_iou_threshold=rpn.FG_IOU_THRESHOLD,
-            bg_iou_threshold=rpn.BG_IOU_THRESHOLD,
-            batch_size_per_image=rpn.BATCH_SIZE_PER_IMAGE,
-            positive_fraction=rpn.POSITIVE_FRACTION,
-            loss=rpn.LOSS_TYPE,
-            beta=rpn.SMOOTH_L1_BETA,
-            normalizer=numerics.rpn_normalizer,
-            box_offset=numerics.box_offset,
-        ),
+        loss=build_rpn_loss(cfg, numerics),
         train_limits=build_limits(
             per_level=numerics.proposals_per_level,
             pre_nms=rpn.PRE_NMS_TOP_N_TRAIN,
@@ -74,6 +65,21 @@ def build_rpn(
         nms_inclusive=numerics.nms_inclusive,
         min_size=max(rpn.MIN_SIZE, numerics.min_proposal_size),
         ranked_by=numerics.proposals_ranked_by,
+        box_offset=numerics.box_offset,
+    )
+
+
+def build_rpn_loss(cfg: Config, numerics: Numerics) -> RPNLoss:
+    """How the proposal network trains."""
+    rpn = cfg.MODEL.RPN
+    return RPNLoss(
+        fg_iou_threshold=rpn.FG_IOU_THRESHOLD,
+        bg_iou_threshold=rpn.BG_IOU_THRESHOLD,
+        batch_size_per_image=rpn.BATCH_SIZE_PER_IMAGE,
+        positive_fraction=rpn.POSITIVE_FRACTION,
+        loss=rpn.LOSS_TYPE,
+        beta=rpn.SMOOTH_L1_BETA,
+        normalizer=numerics.rpn_normalizer,
         box_offset=numerics.box_offset,
     )
 

@@ -30,12 +30,13 @@ from maskrcnn_benchmark.build.data import (
     build_train_loader,
     build_validation_loader,
 )
+from maskrcnn_benchmark.build.exported import check_scorable, is_exported, open_exported
 from maskrcnn_benchmark.build.model import build_model
 from maskrcnn_benchmark.build.model_file import MODEL_FILE, write_model_file
 from maskrcnn_benchmark.build.run_folder import check_writable, describe_run, run_log
 from maskrcnn_benchmark.build.solver import build_lr_scheduler, build_optimizer
 from maskrcnn_benchmark.build.training import build_evaluation, build_inference, step_settings
-from maskrcnn_benchmark.build.weight_settings import adapt_config
+from maskrcnn_benchmark.build.weight_settings import adapt_config, adapted_settings
 from maskrcnn_benchmark.checkpoint.checkpointer import Checkpointer
 from maskrcnn_benchmark.checkpoint.opening import LoadedFile
 from maskrcnn_benchmark.config import Config
@@ -110,8 +111,8 @@ def test(  # The verb, not a test of ours; so PT028 does not apply.
 
     Args:
         cfg: everything about the run.
-        checkpoint: path, URL or catalog name; None: OUTPUT_DIR's last checkpoint, else
-            MODEL.WEIGHT.
+        checkpoint: path, URL or catalog name, or an exported `.onnx` file; None: OUTPUT_DIR's last
+            checkpoint, else MODEL.WEIGHT.
         local_rank: for launchers that do not set LOCAL_RANK.
 
     Returns:
@@ -120,6 +121,10 @@ def test(  # The verb, not a test of ours; so PT028 does not apply.
     if not cfg.DATASETS.TEST:
         raise ConfigError("nothing to test on: DATASETS.TEST names no data set")
     with _start(cfg, log_folder=None, local_rank=local_rank) as place:
+        if checkpoint is not None and is_exported(checkpoint):
+            exported = open_exported(checkpoint, device=place.device)
+            check_scorable(cfg, exported, checkpoint)
+            return _score(cfg, exported, place=place)
         use_latest = checkpoint is None
         cfg, opened = _open_weights(cfg, checkpoint or cfg.MODEL.WEIGHT, use_latest=use_latest)
         model = build_model(cfg).to(place.device)
@@ -321,6 +326,7 @@ def _about(cfg: Config, dataset: Any) -> dict[str, Any]:
         "category_ids": category_ids_of(dataset),
         **_about_keypoints(cfg, dataset),
         "numerics": get_numerics(cfg.MODEL.NUMERICS).name,
+        "settings": adapted_settings(cfg),
         "version": __version__,
     }
 

@@ -16,6 +16,7 @@ from maskrcnn_benchmark.numerics import AUTO, get_numerics
 
 logger = logging.getLogger(__name__)
 
+_ORIGIN = "weights of "
 _NUMERICS = "MODEL.NUMERICS"
 # A backbone trained on ImageNet fixes how its input looks and where it strides; the rest is the detector's.
 _OF_A_BODY = (
@@ -118,8 +119,8 @@ def adapt_config(cfg: Config, converted: Converted) -> Config:
     for key, needed in differing.items():
         section, leaf = adapted.locate(key)
         chosen = section.origin_of(leaf) != DEFAULT and section[leaf] != _default_of(key)
-        if chosen and key.endswith(_HABITS):
-            logger.debug("%s: %s stays, as chosen; %s has %s", key, section[leaf], name, needed)
+        if key.endswith(_HABITS) and (chosen or cfg.MODEL.NUMERICS != AUTO):
+            logger.debug("%s: %s stays; %s has %s", key, section[leaf], name, needed)
             continue
         if cfg.MODEL.NUMERICS != AUTO or (chosen and not converted.is_detector):
             logger.warning(
@@ -132,12 +133,21 @@ def adapt_config(cfg: Config, converted: Converted) -> Config:
             )
             continue
         logger.info("%s: %s -> %s, as these weights (%s) need it", key, section[leaf], needed, name)
-        section.assign(leaf, needed, origin=f"weights of {name}")
+        section.assign(leaf, needed, origin=f"{_ORIGIN}{name}")
     if adapted == cfg:
         return cfg
     if cfg.is_frozen():
         adapted.freeze()
     return adapted
+
+
+def adapted_settings(cfg: Config) -> dict[str, Any]:
+    """The keys that `adapt_config` has set, for checkpoints: who goes on from them needs the same."""
+    return {
+        section.key(leaf): section[leaf]
+        for section, leaf in cfg.walk()
+        if section.origin_of(leaf).startswith(_ORIGIN)
+    }
 
 
 def _find_differing(cfg: Config, converted: Converted) -> dict[str, Any]:

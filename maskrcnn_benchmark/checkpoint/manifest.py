@@ -35,7 +35,7 @@ class Manifest:
         keypoints: names, flip pairs and sigmas of the keypoints; None for networks without.
         numerics: name of the numerics profile.
         preprocessing: from image to input: PIXEL_MEAN, PIXEL_STD, TO_BGR255, MIN_SIZE_TEST, MAX_SIZE_TEST.
-        settings: configuration keys that the weights need; for files without a configuration.
+        settings: configuration keys that the first weights of the training needed, which these need as well.
         config: the whole configuration as YAML; None for weights without one.
         metrics: data set -> task -> metric -> value, as far as it was tested.
         provenance: where the weights come from: source, dialect, iteration, ...

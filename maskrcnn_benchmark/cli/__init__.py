@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from maskrcnn_benchmark import __version__
+from maskrcnn_benchmark.cli.bench import app as bench
 from maskrcnn_benchmark.cli.convert import convert
 from maskrcnn_benchmark.cli.entries import run_quickstart, show_config
 from maskrcnn_benchmark.cli.group import VerbGroup
@@ -60,6 +61,7 @@ app.command("predict")(predict)
 app.command("models")(models)
 app.command("info", context_settings=OVERRIDE_SETTINGS)(info)
 app.command("convert", context_settings=OVERRIDE_SETTINGS)(convert)
+app.add_typer(bench, name="bench")
 app.command("config", context_settings=OVERRIDE_SETTINGS)(show_config)
 
 

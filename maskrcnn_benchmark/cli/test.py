@@ -27,7 +27,8 @@ def run_test(
     run: Annotated[
         str | None,
         typer.Argument(
-            metavar="RUN", help="Folder of a training run, for its config and its last weights."
+            metavar="RUN|FILE.onnx",
+            help="Folder of a training run, for its config and its last weights; or an exported model.",
         ),
     ] = None,
     overrides: Annotated[
@@ -55,6 +56,8 @@ def run_test(
 
       maskrcnn test -c configs/e2e_mask_rcnn_R_50_FPN_1x.yaml --ckpt model_final.pth
 
+      maskrcnn test model.onnx
+
     The exit code is 1 if TEST.EXPECTED_RESULTS is given and not reached.
     """
     # Without a RUN, the first word of the overrides is taken for it.
@@ -62,11 +65,25 @@ def run_test(
     pairs = check_overrides(words, context=context)
     if (run_folder is None) == (config_file is None):
         raise UsageError("Give either the folder of a run or --config-file FILE.")
-    cfg = make_config(run_folder, config_file=config_file, pairs=pairs)
+    if run_folder is not None and run_folder.suffix == ".onnx":
+        cfg, ckpt = _read_exported(run_folder, pairs=pairs), str(run_folder)
+    else:
+        cfg = make_config(run_folder, config_file=config_file, pairs=pairs)
 
     from maskrcnn_benchmark.build.run import test
 
     exit_if_gate_failed(test(cfg, checkpoint=ckpt))
+
+
+def _read_exported(path: Path, *, pairs: list[str]) -> Config:
+    """The config that a model was exported from, and the overrides on top."""
+    from maskrcnn_benchmark.build.exported import config_of, manifest_of, open_exported
+
+    cfg = config_of(manifest_of(open_exported(path), path), path)
+    # Its results go beside it, not into the folder of the run.
+    cfg.merge_from_list(["OUTPUT_DIR", str(path.with_suffix("")), *pairs])
+    cfg.freeze()
+    return cfg
 
 
 def make_config(run_folder: Path | None, *, config_file: str | None, pairs: list[str]) -> Config:

@@ -11,17 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.export import Dim
 
 from maskrcnn_benchmark.errors import ExportError
 from maskrcnn_benchmark.export.graph import INPUT_NAMES, DetectionGraph
-from maskrcnn_benchmark.export.onnx_ops import OPSET, translations
+from maskrcnn_benchmark.layers.deform_conv import DeformConv, ModulatedDeformConv
 from maskrcnn_benchmark.utils.atomic import atomic_write
 
+# What the exporter itself writes; RoiAlign and Resize have all the forms that are used here.
+OPSET = 18
+# The first with DeformConv that the exporter can convert to.
+DEFORM_OPSET = 20
 MAX_BATCH = 1024
-# Two images of unlike sides: nothing that is equal by chance is taken for a rule.
-_EXAMPLE = (2, 192, 256)
+MAX_SIDE = 2**15
+# Two images whose sides differ on every level, the coarsest of RetinaNet included: what is equal by chance, or 1, would
+# be taken for a rule.
+_EXAMPLE = (2, 192, 320)
 
 
 def export_onnx(
@@ -43,23 +49,36 @@ def export_onnx(
         The path.
 
     Raises:
-        ExportError: if a part cannot be expressed in ONNX; the message names the operator.
+        MissingExtraError: without the packages of the extra `onnx`.
+        ExportError: if a part cannot be expressed in ONNX; the message names it.
     """
+    program = to_onnx(graph, channels=channels)
+    program.model.metadata_props.update(metadata or {})
     path = Path(path)
-    example = _example(graph, channels)
-    batch = Dim("batch", min=1, max=MAX_BATCH)
-    shapes = {
-        "images": {0: batch, 2: Dim.AUTO, 3: Dim.AUTO},  # type: ignore[attr-defined]
-        "image_sizes": {0: batch},
-    }
-    with _quiet(), torch.no_grad():
+    with atomic_write(path, "wb") as file:
+        file.write(program.model_proto.SerializeToString())
+    return path
+
+
+def to_onnx(graph: DetectionGraph, *, channels: int = 3) -> Any:
+    """The detector as a `torch.onnx.ONNXProgram`; see `export_onnx`."""
+    from maskrcnn_benchmark.export.onnx_ops import translations
+
+    check_exportable(graph.detector)
+    has_deform = any(isinstance(part, DeformConv | ModulatedDeformConv) for part in graph.modules())
+    if has_deform and graph.detector.with_keypoints:
+        raise ExportError(
+            "a keypoint head behind deformable convolutions has no form in one ONNX operator set. "
+            "Use --format torch, or MODEL.RESNETS.STAGE_WITH_DCN all False."
+        )
+    with quiet(), torch.no_grad():
         try:
-            program: Any = torch.onnx.export(
+            return torch.onnx.export(
                 graph,
-                example,
+                example_inputs(graph, channels),
                 dynamo=True,
-                opset_version=OPSET,
-                dynamic_shapes=shapes,
+                opset_version=DEFORM_OPSET if has_deform else OPSET,
+                dynamic_shapes=dynamic_shapes(graph),
                 custom_translation_table=translations(),
                 input_names=list(INPUT_NAMES),
                 output_names=graph.output_names(),
@@ -67,14 +86,26 @@ def export_onnx(
                 verbose=False,
             )
         except Exception as error:  # The exporter's errors have no common base.
-            raise ExportError(_explain(error)) from error
-    program.model.metadata_props.update(metadata or {})
-    with atomic_write(path, "wb") as file:
-        file.write(program.model_proto.SerializeToString())
-    return path
+            raise ExportError(explain(error, "ONNX")) from error
 
 
-def _example(graph: DetectionGraph, channels: int) -> tuple[Tensor, Tensor]:
+def check_exportable(detector: nn.Module) -> None:
+    """Raise for what is known not to have a form in ONNX.
+
+    Raises:
+        ExportError: names the part and what to do.
+    """
+    for name, part in detector.named_modules():
+        rule = getattr(getattr(part, "post_processor", None), "nms", "hard")
+        if rule != "hard":
+            raise ExportError(
+                f"{name} suppresses by soft NMS ({rule}), which has no form in ONNX. Export with "
+                "MODEL.ROI_HEADS.NMS_TYPE hard, or use --format torch."
+            )
+
+
+def example_inputs(graph: DetectionGraph, channels: int = 3) -> tuple[Tensor, Tensor]:
+    """A batch that the graph can be traced with."""
     count, height, width = _EXAMPLE
     divisor = max(graph.detector.size_divisible, 1)
     height, width = (-(-side // divisor) * divisor for side in (height, width))
@@ -84,9 +115,21 @@ def _example(graph: DetectionGraph, channels: int) -> tuple[Tensor, Tensor]:
     return images, sizes
 
 
+def dynamic_shapes(graph: DetectionGraph) -> dict[str, dict[int, Any]]:
+    """What may change from call to call: the number of images, and their sides in whole cells of the coarsest map."""
+    batch = Dim("batch", min=1, max=MAX_BATCH)
+    divisor = graph.detector.size_divisible
+    height, width = Dim("height", max=MAX_SIDE), Dim("width", max=MAX_SIDE)
+    if divisor > 1:
+        # Then the sizes of all maps are simple products, which also halves the time of an export.
+        rows, columns = (Dim(name, max=MAX_SIDE // divisor) for name in ("rows", "columns"))
+        height, width = divisor * rows, divisor * columns
+    return {"images": {0: batch, 2: height, 3: width}, "image_sizes": {0: batch}}
+
+
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the exporter's remarks on its own internals."""
+def quiet() -> Iterator[None]:
+    """Without the exporters' remarks on their own internals."""
     names = ("onnxscript", "onnx_ir", "torch.onnx", "torch.export")
     before = {name: logging.getLogger(name).level for name in names}
     for name in names:
@@ -100,19 +143,13 @@ def _quiet() -> Iterator[None]:
             logging.getLogger(name).setLevel(level)
 
 
-def _explain(error: BaseException) -> str:
+def explain(error: BaseException, target: str) -> str:
     """The innermost cause in one line, with what to do."""
     cause = error
     while cause.__cause__ is not None:
         cause = cause.__cause__
     line = (str(cause).strip() or type(cause).__name__).splitlines()[0]
-    text = str(error)
-    if "soft_nms" in text:
-        return (
-            "soft NMS has no form in ONNX. Export with MODEL.ROI_HEADS.NMS_TYPE hard, "
-            "or use --format torch."
-        )
     return (
-        f"the model cannot be expressed in ONNX: {type(cause).__name__}: {line}. "
-        "Replace the part it names by a shipped one, or use --format torch."
+        f"the model cannot be expressed in {target}: {type(cause).__name__}: {line}. Replace the part it names by a "
+        "shipped one, or choose another --format."
     )

@@ -118,7 +118,8 @@ def soft_nms_padded(
     """
     if method not in _METHODS:
         raise ConfigError(
-            f"soft NMS: expected one of {', '.join(_METHODS)}, got {method!r}. Set MODEL.ROI_HEADS.NMS_TYPE accordingly."
+            f"soft NMS: expected one of {', '.join(_METHODS)}, got {method!r}. Set MODEL.ROI_HEADS.NMS_TYPE to one of "
+            "them, or to hard."
         )
     result: tuple[Tensor, Tensor, Tensor] = _soft_nms_padded(
         boxes.detach().float(),
@@ -164,10 +165,8 @@ def _suppress_groups(
         best = members.gather(1, column[:, None, None].expand(-1, 1, 4))
         # Boxes without extent overlap nothing, themselves neither.
         iou = box_iou(best, members, offset=offset).squeeze(1).nan_to_num(0.0)
-        if is_gaussian:
-            factor = torch.exp(-iou.square() / sigma)
-        else:
-            factor = torch.where(iou > iou_threshold, 1 - iou, 1.0)
+        linear = torch.where(iou > iou_threshold, 1 - iou, 1.0)
+        factor = torch.exp(-iou.square() / sigma) if is_gaussian else linear
         left = torch.where(left > score_threshold, left * factor, _NONE)
         left = left.scatter(1, column[:, None], _NONE)
     index, score = torch.cat(taken), torch.cat(values)

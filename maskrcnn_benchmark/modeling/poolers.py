@@ -48,6 +48,14 @@ class Rows(NamedTuple):
         index = flat.nonzero().squeeze(1)
         return cls(index, flat[index])
 
+    @property
+    def padded(self) -> Tensor | None:
+        """`valid` if there may be padding among the rows, else None: what `layers.row_norm` takes."""
+        fixed = torch.compiler.is_compiling() or self.valid.device.type != "cpu"
+        if self.chosen is None and (fixed or not bool(self.valid.all())):
+            return self.valid
+        return None
+
     def take(self, values: Tensor) -> Tensor:
         """(B, K, ...) -> (R, ...)."""
         flat = values.flatten(0, 1)

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from maskrcnn_benchmark.build.checkpointer import open_weights
+from maskrcnn_benchmark.build.exported import config_of, is_exported, manifest_of, open_exported
 from maskrcnn_benchmark.build.model import build_model
 from maskrcnn_benchmark.build.model_file import MODEL_FILE
 from maskrcnn_benchmark.build.run import choose_device
@@ -45,6 +46,7 @@ class LoadedModel:
         class_names: name of each label, background first.
         category_ids: label -> category id of the data set it was trained on; the label itself where that is unknown.
         keypoint_schema: what the keypoints are, as far as the checkpoint says.
+        takes_images: whether the network wants RGB 0-255 of any size, and resizes by itself (an exported one may).
     """
 
     network: nn.Module
@@ -53,6 +55,7 @@ class LoadedModel:
     class_names: tuple[str, ...]
     category_ids: dict[int, int]
     keypoint_schema: KeypointSchema | None = None
+    takes_images: bool = False
 
 
 def load_model(
@@ -66,7 +69,7 @@ def load_model(
 
     Args:
         source: the folder of a run (its last checkpoint is taken), a file of weights in any dialect, a URL or a
-            `catalog://` name.
+            `catalog://` name; or a `.onnx` file of `maskrcnn export`.
         config: None: see `find_config`.
         device: None: what MODEL.DEVICE says, or the CPU where there is no such device.
         score_threshold: the network need not return detections below it.
@@ -77,6 +80,8 @@ def load_model(
     """
     weights = find_weights(source)
     given = _read_config(config)
+    if is_exported(weights):
+        return _load_exported(weights, given, device=device)
     opened = open_weights(given or get_defaults(), weights)
     cfg = adapt_config(find_config(weights, given, opened=opened), opened.converted)
     heads = cfg.MODEL.ROI_HEADS
@@ -108,6 +113,30 @@ def load_model(
         class_names=class_names,
         category_ids=category_ids,
         keypoint_schema=KeypointSchema.from_dict(data.get("keypoints")),
+    )
+
+
+def _load_exported(
+    path: str, config: Config | None, *, device: str | torch.device | None
+) -> LoadedModel:
+    """A file of `maskrcnn export`; its threshold is the one it was exported with."""
+    detector = open_exported(path, device=device or "cpu")
+    manifest = manifest_of(detector, path)
+    cfg = config_of(manifest, path, config)
+    class_names, category_ids = find_classes(
+        manifest.classes,
+        Path(path).parent / LABELS_FILE,
+        count=_num_classes(cfg),
+        category_ids=manifest.category_ids,
+    )
+    return LoadedModel(
+        network=detector,
+        cfg=cfg,
+        device=torch.device("cpu"),
+        class_names=class_names,
+        category_ids=category_ids,
+        keypoint_schema=KeypointSchema.from_dict(manifest.keypoints),
+        takes_images=detector.graph_input.kind == "image",
     )
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from maskrcnn_benchmark.build.data import build_transforms, image_format_of
 from maskrcnn_benchmark.config import Config
 from maskrcnn_benchmark.data.datasets.channels import size_of
+from maskrcnn_benchmark.data.transforms.transforms import ToTensor
 from maskrcnn_benchmark.errors import DatasetError, ShapeError
 from maskrcnn_benchmark.numerics import get_numerics
 from maskrcnn_benchmark.predict.images import ImageSource, read_input
@@ -54,7 +55,7 @@ class Predictor:
         """Load a detector.
 
         Args:
-            source: the folder of a run, or a checkpoint: see `loading.load_model`.
+            source: the folder of a run, a checkpoint, or an exported `.onnx` file: see `loading.load_model`.
             config: configuration of the network; None: the one beside the checkpoint or inside it.
             device: "cuda", "cpu", ...; None: what the configuration says, as far as it is there.
             score_threshold: see the class.
@@ -71,6 +72,7 @@ class Predictor:
         self.mask_threshold = mask_threshold
         self.image_format = image_format_of(self.cfg)
         self._numerics = get_numerics(self.cfg.MODEL.NUMERICS)
+        self._takes_images = model.takes_images
         self._transforms = build_transforms(self.cfg, is_train=False)
 
     @overload
@@ -126,6 +128,8 @@ class Predictor:
                 f"INPUT.MAX_SIZE_TEST ({self.cfg.INPUT.MAX_SIZE_TEST}) nothing is left of the other. "
                 "Cut it into parts"
             )
+        if self._takes_images:
+            return to_image_list([ToTensor()(image)[0] * 255])
         tensor: Tensor = self._transforms(image)
         return to_image_list([tensor], self.cfg.DATALOADER.SIZE_DIVISIBILITY)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from maskrcnn_benchmark.build.config_files import find_config, list_configs
-from maskrcnn_benchmark.build.weight_settings import adapt_config, infer_config
+from maskrcnn_benchmark.build.weight_settings import adapt_config, adapted_settings, infer_config
 from maskrcnn_benchmark.checkpoint.dialects import caffe2
 from maskrcnn_benchmark.checkpoint.dialects.base import Converted
 from maskrcnn_benchmark.checkpoint.opening import LoadedFile
@@ -87,6 +87,16 @@ def test_numerics_set_by_hand_stay_with_a_warning(caplog):
     assert adapt_config(cfg, converted(("MODEL.NUMERICS", "torchvision"), RGB[0])) is cfg
     assert "MODEL.NUMERICS is detectron2 (command line), but these weights" in caplog.text
     assert "INPUT.TO_BGR255 is True (default), but" in caplog.text
+
+
+def test_what_was_taken_over_is_kept_for_who_goes_on_from_there():
+    needed = (("MODEL.NUMERICS", "detectron2"), ("MODEL.ROI_HEADS.BBOX_REG_WEIGHTS", (1.0,) * 4))
+    cfg = config("INPUT.PIXEL_STD", (2.0, 2.0, 2.0))
+    assert adapted_settings(cfg) == {}
+    kept = adapted_settings(adapt_config(cfg, converted(*needed)))
+    assert kept == dict(needed)
+    again = adapt_config(cfg, converted(*kept.items(), dialect="native"))
+    assert adapted_settings(again) == kept
 
 
 def test_thresholds_and_limits_are_taken_over_unless_chosen():

@@ -39,15 +39,18 @@ def test_a_checkpoint_of_the_old_project(tmp_path):
 def test_a_checkpoint_of_this_package_says_what_it_needs(tmp_path):
     config = "INPUT:\n  TO_BGR255: false\n  PIXEL_STD: [0.5, 0.5, 0.5]\n"
     data = {"model": OURS, "numerics": "mmdet", "config": config}
+    data["settings"] = {"MODEL.RETINANET.NMS_TH": 0.5}
     torch.save(data, tmp_path / "a.pth")
     converted = load(tmp_path / "a.pth")
     assert converted.dialect == "native"
     assert dict(converted.settings) == {
         "MODEL.NUMERICS": "mmdet",
+        "MODEL.RETINANET.NMS_TH": 0.5,
         "INPUT.TO_BGR255": False,
         "INPUT.PIXEL_STD": (0.5, 0.5, 0.5),
     }
     # One of an earlier version, whose numerics were not settled; and a configuration that is none.
+    del data["settings"]
     torch.save({**data, "numerics": "auto", "config": "{"}, tmp_path / "a.pth")
     assert load(tmp_path / "a.pth").settings == (("MODEL.NUMERICS", "detectron"),)
 

@@ -128,3 +128,11 @@ def test_the_guard_between_levels() -> None:
         )
         level[eps] = int(pooler(features, boxes, rows)[0, 0, 0, 0])
     assert level == {1e-3: 1, -1e-3: 0}
+
+
+def test_padding_among_rows() -> None:
+    assert Rows.of(VALID).padded is None
+    assert Rows(None, torch.ones(4, dtype=torch.bool)).padded is None
+    padded = Rows(None, VALID.flatten()).padded
+    assert padded is not None
+    assert torch.equal(padded, VALID.flatten())

@@ -1,4 +1,4 @@
-"""Config -> a network of torchvision or timm as backbone: `torchvision/NAME`, `timm/NAME`, each with or without `-FPN`."""
+"""Config -> a network of torchvision or timm: `torchvision/NAME` and `timm/NAME`, each with or without `-FPN`."""
 
 from __future__ import annotations
 

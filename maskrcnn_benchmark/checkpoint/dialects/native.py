@@ -62,7 +62,7 @@ def settings_of(rest: dict[str, Any]) -> Settings:
     if isinstance(numerics, str):
         settings["MODEL.NUMERICS"] = "detectron" if numerics == "auto" else numerics
     manifest = rest.get("manifest")
-    noted = manifest.get("settings") if isinstance(manifest, dict) else None
+    noted = (manifest if isinstance(manifest, dict) else rest).get("settings")
     if isinstance(noted, dict):
         settings |= noted
     for key in _NEEDED:

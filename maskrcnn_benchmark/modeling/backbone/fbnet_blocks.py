@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from maskrcnn_benchmark.errors import ConfigError
 from maskrcnn_benchmark.layers.norms import conv_norm
+from maskrcnn_benchmark.layers.row_norm import TakesRows, norm_rows, run_rows
 from maskrcnn_benchmark.modeling.backbone.fbnet_archs import BlockSpec
 from maskrcnn_benchmark.modeling.backbone.resnet_blocks import NormFactory
 from maskrcnn_benchmark.modeling.make_layers import initialise
@@ -98,7 +99,7 @@ class FBNetStyle:
 DEFAULT_STYLE = FBNetStyle()
 
 
-class ConvNorm(nn.Module):
+class ConvNorm(TakesRows):
     """Convolution `conv`, norm `bn` if there is one, ReLU if asked for."""
 
     def __init__(
@@ -132,9 +133,14 @@ class ConvNorm(nn.Module):
         self.bn: nn.Module | None = None if norm is None else norm(out_channels)
         self.relu = relu
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
-        x = self.conv(x) if self.bn is None else conv_norm(self.conv, self.bn, x)
+    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) -> (B, out_channels, H / stride, W / stride); batch norms count the `valid` rows (B,)."""
+        if self.bn is None:
+            x = self.conv(x)
+        elif valid is None:
+            x = conv_norm(self.conv, self.bn, x)
+        else:
+            x = norm_rows(self.bn, self.conv(x), valid)
         return F.relu_(x) if self.relu else x
 
 
@@ -165,7 +171,7 @@ def shuffle_channels(x: Tensor, groups: int) -> Tensor:
     return result
 
 
-class InvertedResidual(nn.Module):
+class InvertedResidual(TakesRows):
     """1x1 that expands, depthwise convolution, 1x1 that projects, and a shortcut."""
 
     def __init__(self, *, in_channels: int, spec: BlockSpec, style: FBNetStyle) -> None:
@@ -197,16 +203,16 @@ class InvertedResidual(nn.Module):
         )
         self.se4 = SqueezeExcite(self.out_channels) if op.se else None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
-        y: Tensor = self.pw(x)
+    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) -> (B, out_channels, H / stride, W / stride); batch norms count the `valid` rows (B,)."""
+        y: Tensor = self.pw(x, valid)
         if self.groups > 1:
             y = shuffle_channels(y, self.groups)
         if self.upsampling > 1:
             y = F.interpolate(y, scale_factor=self.upsampling, mode="nearest")
         if self.dw is not None:
-            y = self.dw(y)
-        y = self.pwl(y)
+            y = run_rows(self.dw, y, valid)
+        y = self.pwl(y, valid)
         if self.is_residual:
             y = y + x
         return y if self.se4 is None else self.se4(y)
@@ -231,7 +237,7 @@ def _make_depthwise(
     )
 
 
-class SkipBlock(nn.Module):
+class SkipBlock(TakesRows):
     """The identity, or a 1x1 convolution where channels or stride change."""
 
     def __init__(self, *, in_channels: int, spec: BlockSpec, style: FBNetStyle) -> None:
@@ -248,12 +254,12 @@ class SkipBlock(nn.Module):
                 norm=style.norm,
             )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
-        return x if self.conv is None else self.conv(x)
+    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) -> (B, out_channels, H / stride, W / stride); batch norms count the `valid` rows (B,)."""
+        return x if self.conv is None else self.conv(x, valid)
 
 
-class BasicBlock(nn.Module):
+class BasicBlock(TakesRows):
     """Two 3x3 convolutions, and a shortcut where the shape stays."""
 
     def __init__(self, *, in_channels: int, spec: BlockSpec, style: FBNetStyle) -> None:
@@ -265,9 +271,9 @@ class BasicBlock(nn.Module):
         self.conv2 = conv(in_channels=self.out_channels, relu=False)
         self.is_residual = spec.stride == 1 and in_channels == self.out_channels
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
-        y: Tensor = self.conv2(self.conv1(x))
+    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) -> (B, out_channels, H / stride, W / stride); batch norms count the `valid` rows (B,)."""
+        y: Tensor = self.conv2(self.conv1(x, valid), valid)
         return y + x if self.is_residual else y
 
 

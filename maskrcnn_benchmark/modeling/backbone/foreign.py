@@ -15,21 +15,23 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torchvision import models
 
 from maskrcnn_benchmark.errors import ConfigError, MissingExtraError
 from maskrcnn_benchmark.layers.norms import NormName
+from maskrcnn_benchmark.modeling.backbone.map_probe import (
+    choose_strides,
+    explain_no_maps,
+    probe_maps,
+    read_strides,
+)
 from maskrcnn_benchmark.modeling.backbone.norm_replacement import (
     replace_batch_norms,
     replace_input_channels,
 )
 
 _torchvision: Any = models  # it does not declare the functions that find networks by name
-
-# Different sides, so that (B, H, W, C) is told from (B, C, H, W).
-_PROBE_SIZE = (64, 96)
 
 # What stands behind the features of a classification network, and branches off beside them.
 _CLASSIFIER = frozenset(
@@ -119,14 +121,14 @@ class TorchvisionBody(FrozenStages):
         replace_input_channels(self, in_channels)
         replace_batch_norms(self, norm, norm_groups=norm_groups, norm_eps=norm_eps)
         source = f"torchvision/{name}"
-        shapes = _probe(self._run_steps, self, source, in_channels)
-        step_strides, self._is_channels_last = _read_strides(source, shapes)
+        shapes = probe_maps(self._run_steps, self, source, in_channels)
+        step_strides, self._is_channels_last = read_strides(source, shapes)
         last = {stride: index for index, stride in enumerate(step_strides)}
         self.out_channels = {
             stride: shapes[index][-1 if self._is_channels_last[index] else 1]
             for stride, index in last.items()
         }
-        self.strides = _choose_strides(source, sorted(last), strides)
+        self.strides = choose_strides(source, sorted(last), strides)
         self._returned = {last[stride] for stride in self.strides}
         del self._steps[max(self._returned) + 1 :]
         stages = _group_steps(self._steps, step_strides)
@@ -193,9 +195,9 @@ def make_timm_body(
     source = f"timm/{name}"
     timm = _import_timm(source)
     network, shapes = _make_timm_network(timm, name, in_channels)
-    map_strides, _ = _read_strides(source, shapes)
+    map_strides, _ = read_strides(source, shapes)
     last = {stride: index for index, stride in enumerate(map_strides)}
-    wanted = _choose_strides(source, sorted(last), strides)
+    wanted = choose_strides(source, sorted(last), strides)
     info = {int(entry["reduction"]): str(entry["module"]) for entry in network.feature_info}
     body: Any = network
     body.prune_intermediate_layers(
@@ -252,10 +254,10 @@ def _make_timm_network(
         except TypeError:
             continue
         if not hasattr(network, "forward_intermediates") or not hasattr(network, "feature_info"):
-            raise ConfigError(_no_maps(source, "it does not say where its feature maps are"))
+            raise ConfigError(explain_no_maps(source, "it does not say where its feature maps are"))
         run = partial(network.forward_intermediates, output_fmt="NCHW", intermediates_only=True)
         try:
-            return network, _probe(run, network, source, in_channels)
+            return network, probe_maps(run, network, source, in_channels)
         except ConfigError as error:
             failure = error
     raise failure
@@ -265,13 +267,6 @@ def _unknown(source: str, name: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(name, known, n=4, cutoff=0.5)
     meant = f"did you mean {', '.join(close)}?" if close else f"it has {', '.join(known[:8])}, ..."
     return f"MODEL.BACKBONE.CONV_BODY: {source.split('/')[0]} has no network {name!r}; {meant}"
-
-
-def _no_maps(source: str, why: str) -> str:
-    return (
-        f"MODEL.BACKBONE.CONV_BODY: {source} cannot be a backbone: {why}. Take one whose maps halve their size from "
-        "stage to stage, such as torchvision/resnet50-FPN, torchvision/mobilenet_v2-FPN or timm/convnext_tiny-FPN"
-    )
 
 
 # What maps there are
@@ -288,59 +283,6 @@ def _find_steps(network: nn.Module) -> list[str]:
         else:
             steps.append(name)
     return steps
-
-
-def _probe(
-    run: Callable[[Tensor], Sequence[Tensor]], network: nn.Module, source: str, in_channels: int
-) -> list[tuple[int, ...]]:
-    """Shapes of the maps of one small image."""
-    was_training = network.training
-    network.eval()
-    try:
-        with torch.no_grad():
-            outputs = run(torch.zeros(1, in_channels, *_PROBE_SIZE))
-    except (RuntimeError, AssertionError, ValueError, TypeError, NotImplementedError) as error:
-        height, width = _PROBE_SIZE
-        raise ConfigError(
-            _no_maps(source, f"it fails on an image of {width}x{height} pixels ({error})")
-        ) from error
-    finally:
-        network.train(was_training)
-    return [tuple(output.shape) for output in outputs]
-
-
-def _read_strides(source: str, shapes: Sequence[Sequence[int]]) -> tuple[list[int], list[bool]]:
-    """Stride of each map, and whether its channels are the last axis."""
-    strides, channels_last = [], []
-    for shape in shapes:
-        places = {False: shape[2:4], True: shape[1:3]} if len(shape) == 4 else {}
-        found = [
-            (_PROBE_SIZE[0] // sides[0], is_last)
-            for is_last, sides in places.items()
-            if all(sides) and _PROBE_SIZE[0] * sides[1] == _PROBE_SIZE[1] * sides[0]
-            if _PROBE_SIZE[0] % sides[0] == 0
-        ]
-        if not found:
-            why = f"for an image of {_PROBE_SIZE} pixels it gives a map of shape {tuple(shape)}, which has no stride"
-            raise ConfigError(_no_maps(source, why))
-        strides.append(found[0][0])
-        channels_last.append(found[0][1])
-    return strides, channels_last
-
-
-def _choose_strides(
-    source: str, available: Sequence[int], wanted: Sequence[int] | None
-) -> tuple[int, ...]:
-    if wanted is None:
-        return (available[-1],)
-    lacking = [stride for stride in wanted if stride not in available]
-    if lacking:
-        raise ConfigError(
-            f"MODEL.BACKBONE.CONV_BODY: a pyramid on {source} needs maps of stride {', '.join(map(str, wanted))}, but "
-            f"it has only those of stride {', '.join(map(str, available))}. Take another network, or leave out -FPN "
-            f"for its map of stride {available[-1]} alone"
-        )
-    return tuple(wanted)
 
 
 # Freezing
@@ -391,7 +333,7 @@ def _group_by_run(
             handles.append(module.register_forward_pre_hook(begin_stage, prepend=True))
         handles.append(module.register_forward_hook(begin_stage))
     try:
-        _probe(network, network, source, in_channels)
+        probe_maps(network, network, source, in_channels)
     finally:
         for handle in handles:
             handle.remove()

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from maskrcnn_benchmark.errors import ConfigError
 from maskrcnn_benchmark.layers.norms import NormName, make_norm
+from maskrcnn_benchmark.layers.row_norm import run_rows
 from maskrcnn_benchmark.modeling.backbone.resnet_blocks import (
     BasicBlock,
     Bottleneck,
@@ -156,9 +157,13 @@ class ResNetStages(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """(B, C, H, W) -> the maps of the stages asked for."""
+        return self.forward_rows(x, None)
+
+    def forward_rows(self, x: Tensor, valid: Tensor | None) -> list[Tensor]:
+        """As `forward`; batch norms count the `valid` rows (B,), see `layers.row_norm`."""
         outputs = []
         for name in self.names:
-            x = self.get_submodule(name)(x)
+            x = run_rows(self.get_submodule(name), x, valid)
             if name in self._returned:
                 outputs.append(x)
         return outputs

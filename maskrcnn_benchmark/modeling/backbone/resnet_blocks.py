@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.deform_conv import DFConv2d
 from maskrcnn_benchmark.layers.norms import conv_norm
+from maskrcnn_benchmark.layers.row_norm import TakesRows, norm_rows
 
 
 class NormFactory(Protocol):
@@ -82,11 +83,12 @@ def _conv3x3(
     )
 
 
-def _norm_after(conv: nn.Conv2d | DFConv2d, norm: nn.Module, x: Tensor) -> Tensor:
-    if isinstance(conv, nn.Conv2d):
+def _norm_after(
+    conv: nn.Conv2d | DFConv2d, norm: nn.Module, x: Tensor, valid: Tensor | None
+) -> Tensor:
+    if valid is None and isinstance(conv, nn.Conv2d):
         return conv_norm(conv, norm, x)
-    result: Tensor = norm(conv(x))
-    return result
+    return norm_rows(norm, conv(x), valid)
 
 
 class Stem(nn.Module):
@@ -104,7 +106,7 @@ class Stem(nn.Module):
         return F.max_pool2d(x, kernel_size=3, stride=2, padding=1)
 
 
-class _Block(nn.Module):
+class _Block(TakesRows):
     """The shortcut that both kinds of block share."""
 
     downsample: nn.Sequential | None
@@ -118,12 +120,12 @@ class _Block(nn.Module):
                 _conv(in_channels, out_channels, 1, stride=stride), norm(out_channels)
             )
 
-    def _shortcut(self, x: Tensor) -> Tensor:
+    def _shortcut(self, x: Tensor, valid: Tensor | None) -> Tensor:
         if self.downsample is None:
             return x
         conv, norm = self.downsample
         assert isinstance(conv, nn.Conv2d)
-        return conv_norm(conv, norm, x)
+        return _norm_after(conv, norm, x, valid)
 
 
 class BasicBlock(_Block):
@@ -152,11 +154,11 @@ class BasicBlock(_Block):
         )
         self.bn2 = norm(out_channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
-        out = F.relu_(conv_norm(self.conv1, self.bn1, x))
-        out = _norm_after(self.conv2, self.bn2, out)
-        return F.relu_(out + self._shortcut(x))
+    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) -> (B, out_channels, H / stride, W / stride); batch norms count the `valid` rows (B,)."""
+        out = F.relu_(_norm_after(self.conv1, self.bn1, x, valid))
+        out = _norm_after(self.conv2, self.bn2, out, valid)
+        return F.relu_(out + self._shortcut(x, valid))
 
 
 class Bottleneck(_Block):
@@ -193,9 +195,9 @@ class Bottleneck(_Block):
         self.conv3 = _conv(mid_channels, out_channels, 1)
         self.bn3 = norm(out_channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, out_channels, H / stride, W / stride)."""
-        out = F.relu_(conv_norm(self.conv1, self.bn1, x))
-        out = F.relu_(_norm_after(self.conv2, self.bn2, out))
-        out = conv_norm(self.conv3, self.bn3, out)
-        return F.relu_(out.add_(self._shortcut(x)))
+    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) -> (B, out_channels, H / stride, W / stride); batch norms count the `valid` rows (B,)."""
+        out = F.relu_(_norm_after(self.conv1, self.bn1, x, valid))
+        out = F.relu_(_norm_after(self.conv2, self.bn2, out, valid))
+        out = _norm_after(self.conv3, self.bn3, out, valid)
+        return F.relu_(out.add_(self._shortcut(x, valid)))

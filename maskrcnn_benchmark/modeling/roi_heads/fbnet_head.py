@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.errors import ConfigError
+from maskrcnn_benchmark.layers.row_norm import run_rows
 from maskrcnn_benchmark.modeling.backbone.fbnet_archs import BlockSpec
 from maskrcnn_benchmark.modeling.backbone.fbnet_blocks import (
     DEFAULT_STYLE,
@@ -86,5 +87,4 @@ class FBNetFeatureExtractor(nn.Module):
 
     def forward(self, features: Sequence[Tensor], boxes: Tensor, rows: Rows) -> Tensor:
         """Maps and boxes (B, K, 4) -> (R, D, S', S')."""
-        x: Tensor = self.head(self.pooler(features, boxes, rows))
-        return x
+        return run_rows(self.head, self.pooler(features, boxes, rows), rows.padded)

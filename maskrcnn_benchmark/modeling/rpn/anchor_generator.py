@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from maskrcnn_benchmark.errors import ConfigError
 from maskrcnn_benchmark.numerics import AnchorStyle
 
+# Sizes of maps whose anchors are kept for the next image: 4 MB each for 800 x 1333 pixels.
+_MOST_KEPT = 8
+
 
 def make_cell_anchors(
     *,
@@ -141,6 +144,7 @@ class AnchorGenerator(nn.Module):
         self.strides = tuple(strides)
         self.straddle_threshold = straddle_threshold
         self.style = style
+        self._kept: dict[tuple[object, ...], list[Tensor]] = {}
         self.cell_anchors = BufferList(
             [
                 make_cell_anchors(
@@ -156,7 +160,28 @@ class AnchorGenerator(nn.Module):
         return [len(self.cell_anchors[level]) for level in range(len(self.cell_anchors))]
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Anchors of every level, (H * W * a, 4) in the order of flattened (y, x, anchor)."""
+        """Anchors of every level, (H * W * a, 4) in the order of flattened (y, x, anchor).
+
+        In evaluation mode those of the last few sizes are kept; nobody may write into them.
+        """
+        cell = self.cell_anchors[0]
+        if self.training or torch.compiler.is_compiling() or cell.is_inference():
+            return self._lay(features)
+        # Loaded weights may bring other cell anchors.
+        version = sum(own._version for own in self.cell_anchors)
+        sizes = (feature.shape[-2:] for feature in features)
+        key = (cell.device, cell.data_ptr(), version, *sizes)
+        anchors = self._kept.pop(key, None)
+        if anchors is None:
+            # Tensors made in inference mode could not be used outside of it.
+            with torch.inference_mode(False), torch.no_grad():
+                anchors = self._lay(features)
+        self._kept[key] = anchors  # The latest at the end.
+        for old in list(self._kept)[:-_MOST_KEPT]:
+            self._kept.pop(old, None)
+        return list(anchors)
+
+    def _lay(self, features: Sequence[Tensor]) -> list[Tensor]:
         height, width = (side * self.strides[0] for side in features[0].shape[-2:])
         anchors = []
         for level, feature in enumerate(features):

@@ -118,10 +118,14 @@ class RPNLoss:
             beta=self.beta,
             offset=self.box_offset,
         )
-        count: Tensor | int = valid.sum().clamp(min=1)
-        if self.normalizer == "wanted":
-            count = self.batch_size_per_image * objectness.shape[0]
+        count = self._count(valid)
         return {
             "loss_objectness": torch.where(valid, per_anchor, 0.0).sum() / count,
             "loss_rpn_box_reg": loss_boxes / count,
         }
+
+    def _count(self, sampled: Tensor) -> Tensor | int:
+        """What the losses of a sample (B, S) are divided by."""
+        if self.normalizer == "wanted":
+            return self.batch_size_per_image * sampled.shape[0]
+        return sampled.sum().clamp(min=1)

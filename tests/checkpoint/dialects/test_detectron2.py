@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from torch import Tensor
 
 from maskrcnn_benchmark.build.model import build_model
 from maskrcnn_benchmark.checkpoint.dialects import detectron2, find_dialect
+from maskrcnn_benchmark.checkpoint.opening import open_file
 from maskrcnn_benchmark.config import Config, get_defaults
 from maskrcnn_benchmark.errors import CheckpointError
 
@@ -302,3 +305,20 @@ def test_files_of_others_are_not_recognised() -> None:
     assert not detectron2.recognise({name: tuple(value.shape) for name, value in weights.items()})
     assert not detectron2.recognise({"conv1_w": (64, 3, 7, 7), "res2_0_branch2a_w": (64, 64, 1, 1)})
     assert not detectron2.recognise({"backbone.layer1.0.conv1.weight": (64, 64, 1, 1)})
+
+
+@pytest.mark.parametrize("ending", ["pkl", "pth"])
+def test_files(ending: str, tmp_path: Path) -> None:
+    cfg, weights = make_model("mask")
+    theirs, path = write(cfg, weights), tmp_path / f"model_final.{ending}"
+    if ending == "pth":
+        torch.save({"model": theirs, "iteration": 89999, "scheduler": {"last_epoch": 9}}, path)
+    else:
+        arrays = {name: value.numpy() for name, value in theirs.items()}
+        content = {"model": arrays, "__author__": "Detectron2 Model Zoo"}
+        path.write_bytes(pickle.dumps(content, protocol=2))
+    converted = open_file(path).converted
+    assert converted.dialect == "detectron2"
+    assert set(converted.weights) == set(weights)
+    for name, value in converted.weights.items():
+        torch.testing.assert_close(value, weights[name], rtol=0, atol=1e-6)

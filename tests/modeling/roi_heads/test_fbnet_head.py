@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
 from maskrcnn_benchmark.errors import ConfigError
 from maskrcnn_benchmark.modeling.backbone.fbnet_archs import get_arch
@@ -85,3 +86,23 @@ def test_the_last_convolution(channels: int, scale: float, width: int) -> None:
 def test_no_regions() -> None:
     none = Rows.of(torch.zeros(1, 2, dtype=torch.bool))
     assert extractor("default", "mask")(FEATURES, BOXES, none).shape == (0, 24, 12, 12)
+
+
+@pytest.mark.parametrize("head", ["bbox", "mask"])
+def test_padding_rows_do_not_train_batch_norms(head: str) -> None:
+    boxes = torch.rand(1, 6, 2).repeat(1, 1, 2) * 40
+    boxes[..., 2:] += 30
+    valid = torch.tensor([[True, True, False, True, False, False]])
+    results: list[tuple[Tensor, tuple[Tensor, ...], dict[str, Tensor]]] = []
+    for rows in (Rows.of(valid), Rows(None, valid.flatten())):
+        torch.manual_seed(0)
+        part = extractor("default", head).train()
+        x = part(FEATURES, boxes, rows)[rows.valid]
+        gradients = torch.autograd.grad(x.square().sum(), list(part.parameters()))
+        results.append((x, gradients, dict(part.named_buffers())))
+    (compact, expected, buffers), (padded, got, padded_buffers) = results
+    torch.testing.assert_close(padded, compact, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(padded_buffers, buffers, rtol=1e-3, atol=1e-5)
+    for ours, theirs in zip(got, expected, strict=True):
+        # What a norm takes away again has no gradient but rounding.
+        assert (ours - theirs).norm() <= 0.01 * theirs.norm() + 5e-3

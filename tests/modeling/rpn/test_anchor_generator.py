@@ -158,3 +158,21 @@ def test_an_anchor_keeps_its_number_when_the_batch_is_padded() -> None:
         found = dict(zip(numbers, anchors, strict=True))
         assert all(found[number] == box for number, box in boxes.items())
         boxes = found
+
+
+def test_anchors_are_kept_in_evaluation_mode_only() -> None:
+    generator = AnchorGenerator(sizes=(32,), strides=(16,)).eval()
+    maps = [torch.zeros(1, 4, 3, 5)]
+    with torch.inference_mode():
+        first = generator(maps)
+    assert generator(maps)[0] is first[0]
+    assert not first[0].is_inference()
+    assert generator([torch.zeros(1, 4, 4, 5)])[0].shape[0] > first[0].shape[0]
+    assert torch.equal(generator.train()(maps)[0], first[0])
+    assert generator(maps)[0] is not first[0]
+    state = {name: value + 1 for name, value in generator.state_dict().items()}
+    generator.eval().load_state_dict(state)
+    assert torch.equal(generator(maps)[0], first[0] + 1)
+    for rows in range(1, 40):
+        generator([torch.zeros(1, 4, rows, 5)])
+    assert len(generator._kept) < 10

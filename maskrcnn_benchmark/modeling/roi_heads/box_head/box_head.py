@@ -71,9 +71,7 @@ class BoxHead(nn.Module):
     ) -> PaddedDetections:
         """Detections of every image."""
         logits, deltas = self._predict(features, proposals)
-        return self.post_processor(
-            proposals.boxes, proposals.valid, logits, deltas, image_sizes
-        )
+        return self.post_processor(proposals.boxes, proposals.valid, logits, deltas, image_sizes)
 
     def candidates(
         self, features: Sequence[Tensor], proposals: Proposals, image_sizes: Tensor

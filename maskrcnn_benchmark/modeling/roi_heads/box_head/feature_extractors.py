@@ -11,6 +11,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.layers.norms import NormName
+from maskrcnn_benchmark.layers.row_norm import run_rows
 from maskrcnn_benchmark.modeling.backbone.resnet import ResNetStages
 from maskrcnn_benchmark.modeling.make_layers import InitName, make_conv, make_linear
 from maskrcnn_benchmark.modeling.poolers import Pooler, Rows
@@ -42,8 +43,8 @@ class FPN2MLPFeatureExtractor(nn.Module):
     def forward(self, features: Sequence[Tensor], boxes: Tensor, rows: Rows) -> Tensor:
         """Maps and boxes (B, K, 4) -> (R, D)."""
         x = self.pooler(features, boxes, rows).flatten(1)
-        x = F.relu_(self.fc6(x))
-        return F.relu_(self.fc7(x))
+        x = F.relu_(run_rows(self.fc6, x, rows.padded))
+        return F.relu_(run_rows(self.fc7, x, rows.padded))
 
 
 class FPNXconv1fcFeatureExtractor(nn.Module):
@@ -100,7 +101,7 @@ class FPNXconv1fcFeatureExtractor(nn.Module):
 
     def forward(self, features: Sequence[Tensor], boxes: Tensor, rows: Rows) -> Tensor:
         """Maps and boxes (B, K, 4) -> (R, D)."""
-        x = self.xconvs(self.pooler(features, boxes, rows))
+        x = run_rows(self.xconvs, self.pooler(features, boxes, rows), rows.padded)
         return F.relu_(self.fc6(x.flatten(1)))
 
 
@@ -116,5 +117,4 @@ class ResNetConv5FeatureExtractor(nn.Module):
 
     def forward(self, features: Sequence[Tensor], boxes: Tensor, rows: Rows) -> Tensor:
         """Maps and boxes (B, K, 4) -> (R, D, S / 2, S / 2)."""
-        x: Tensor = self.head(self.pooler(features, boxes, rows))[0]
-        return x
+        return self.head.forward_rows(self.pooler(features, boxes, rows), rows.padded)[0]

@@ -13,21 +13,26 @@ from torch import Tensor
 
 from maskrcnn_benchmark.errors import ShapeError
 from maskrcnn_benchmark.layers.masks import paste_masks
+from maskrcnn_benchmark.numerics import PasteStyle
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 
 
 class Masker:
     """Pastes predicted masks into their images."""
 
-    def __init__(self, threshold: float = 0.5, padding: int = 1) -> None:
+    def __init__(
+        self, threshold: float = 0.5, padding: int = 1, *, style: PasteStyle = "integer"
+    ) -> None:
         """Keep the numbers.
 
         Args:
             threshold: pixels above it (strictly) belong to the mask; below 0 for heat maps.
             padding: cells of zeros around a mask before it is resized.
+            style: see `layers.masks.paste_window`; heat maps are always resized into whole pixels.
         """
         self.threshold = threshold
         self.padding = padding
+        self.style = style
 
     def __call__(
         self, masks: Tensor | Sequence[Tensor], boxes: BoxList | Sequence[BoxList]
@@ -86,6 +91,7 @@ class Masker:
             width=width,
             threshold=self.threshold,
             padding=self.padding,
+            style=self.style,
         )[:, None]
 
     @property

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from maskrcnn_benchmark.errors import ShapeError
 from maskrcnn_benchmark.layers.masks import rasterize_in_boxes
 from maskrcnn_benchmark.layers.norms import NormName
+from maskrcnn_benchmark.layers.row_norm import run_rows
 from maskrcnn_benchmark.modeling.make_layers import initialise, make_conv
 from maskrcnn_benchmark.modeling.poolers import Pooler, Rows
 from maskrcnn_benchmark.modeling.roi_heads.sampling import SampledRegions
@@ -68,7 +69,7 @@ class MaskFeatureExtractor(nn.Module):
         x: Tensor = self.pooler(features, boxes, rows)
         x = x.contiguous(memory_format=torch.channels_last)
         for name in self.blocks:
-            x = F.relu_(self.get_submodule(name)(x))
+            x = F.relu_(run_rows(self.get_submodule(name), x, rows.padded))
         return x
 
 

@@ -15,6 +15,7 @@ from maskrcnn_benchmark.modeling.roi_heads.box_head import (
     FPNXconv1fcFeatureExtractor,
     ResNetConv5FeatureExtractor,
 )
+from maskrcnn_benchmark.modeling.roi_heads.mask_head import MaskFeatureExtractor
 
 BOXES = torch.tensor([[[3.0, 4.0, 60.0, 70.0], [10.0, 0.0, 30.0, 20.0]]])
 ROWS = Rows.of(torch.ones(1, 2, dtype=torch.bool))
@@ -104,3 +105,32 @@ def test_convolutions_with_a_norm(norm: NormName, kind: type[nn.Module]) -> None
     got = extractor([torch.randn(1, 8, 24, 24)], BOXES, ROWS)
     assert got.shape == (2, 7)
     got.sum().backward()
+
+
+def make_with_batch_norm(kind: str) -> nn.Module:
+    torch.manual_seed(0)
+    pooler = Pooler(output_size=4, scales=(1 / 4,), sampling_ratio=2)
+    if kind == "2mlp":
+        return FPN2MLPFeatureExtractor(pooler=pooler, in_channels=8, hidden=7, norm="BN")
+    if kind == "4conv1fc":
+        return FPNXconv1fcFeatureExtractor(pooler=pooler, in_channels=8, hidden=7, norm="BN")
+    if kind == "mask":
+        return MaskFeatureExtractor(pooler=pooler, in_channels=8, layers=(8, 8), norm="BN")
+    depth = 18 if kind == "basic" else 50
+    head = ResNetStages(stages=(4,), depth=depth, width=4, out_channels=8, in_channels=8, norm="BN")
+    return ResNetConv5FeatureExtractor(pooler=pooler, head=head)
+
+
+@pytest.mark.parametrize("kind", ["2mlp", "4conv1fc", "mask", "basic", "bottleneck"])
+def test_padding_rows_do_not_train_batch_norms(kind: str) -> None:
+    boxes = torch.rand(1, 6, 2).repeat(1, 1, 2) * 40
+    boxes[..., 2:] += 30
+    valid = torch.tensor([[True, True, False, True, False, False]])
+    features = [torch.randn(1, 8, 24, 24)]
+    results = []
+    for rows in (Rows.of(valid), Rows(None, valid.flatten())):
+        extractor = make_with_batch_norm(kind)
+        x = extractor(features, boxes, rows)[rows.valid]
+        results.append((x, dict(extractor.named_buffers())))
+    assert len(results[0][1]) >= 6
+    torch.testing.assert_close(results[1], results[0], rtol=1e-3, atol=1e-4)
