@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,6 +64,7 @@ _COCO_TEXT = (
 _COCO_NAMES = _COCO_TEXT.split(",")
 _BACKGROUND = "__background"
 _COCO_CATEGORIES = [_BACKGROUND, *_COCO_NAMES]
+_NUM_COCO_IDS = 91
 _UNUSED_COCO_IDS = frozenset({12, 26, 29, 30, 45, 66, 68, 69, 71, 83})
 
 
@@ -88,7 +89,7 @@ class COCODemo:
         min_image_size: short side that images are scaled to.
     """
 
-    CATEGORIES: list[str] = _COCO_CATEGORIES
+    CATEGORIES: Sequence[str] = _COCO_CATEGORIES
 
     def __init__(
         self,
@@ -124,7 +125,7 @@ class COCODemo:
             print(f"Loading weight from {os.fspath(weight_loading)}.")
         self.model = _load_model(self.cfg, files).eval().to(self.device)
         if type(self).CATEGORIES is _COCO_CATEGORIES:
-            self.CATEGORIES = _find_categories(files)
+            self.CATEGORIES = _find_categories(self.cfg, files)
         self.min_image_size: int = self.cfg.INPUT.MIN_SIZE_TEST
         self.transforms = self.build_transform()
         numerics = get_numerics(self.cfg.MODEL.NUMERICS)
@@ -208,12 +209,12 @@ class COCODemo:
 
     def overlay_boxes(self, image: Pixels, predictions: BoxList) -> Pixels:
         """Draw boxes, one pixel wide, corners truncated to whole pixels, into the image; it is returned."""
-        picture = Image.fromarray(image)
-        pen = ImageDraw.Draw(picture)
-        corners = _whole_corners(predictions, picture.size)
-        for box, color in zip(corners, self._colors(predictions), strict=True):
-            pen.rectangle(box, outline=color)
-        image[...] = np.asarray(picture)
+        corners = _whole_corners(predictions, (image.shape[1], image.shape[0]))
+        for (left, top, right, bottom), color in zip(
+            corners, self._colors(predictions), strict=True
+        ):
+            image[[top, bottom], left : right + 1] = color
+            image[top : bottom + 1, [left, right]] = color
         return image
 
     def overlay_mask(self, image: Pixels, predictions: BoxList) -> Pixels:
@@ -309,17 +310,18 @@ def vis_keypoints(
             f"vis_keypoints: expected an array (3, K) with the rows x, y, score, got {kps.shape}"
         )
     schema = schema or KeypointSchema.unnamed(kps.shape[1])
+    points = kps[:3].astype(np.float32)
+    points[2, ~np.isfinite(points[:2]).all(axis=0)] = -np.inf
+    lines = [(points[:, a], points[:, b]) for a, b in schema.skeleton]
+    lines += _middle_lines(points, schema)
+    # Without a skeleton, each keypoint for itself.
+    lines = lines or [(point, point) for point in points.T]
     picture = Image.fromarray(img)
     pen = ImageDraw.Draw(picture)
-    lines = [(kps[:3, a], kps[:3, b]) for a, b in schema.skeleton] + _middle_lines(kps, schema)
     for (start, end), color in zip(lines, _rainbow(len(lines)), strict=True):
         if min(start[2], end[2]) > kp_thresh:
             pen.line([*map(int, start[:2]), *map(int, end[:2])], fill=color, width=2)
         for x, y, score in (start, end):
-            if score > kp_thresh:
-                pen.ellipse((int(x) - 3, int(y) - 3, int(x) + 3, int(y) + 3), fill=color)
-    if not lines:
-        for (x, y, score), color in zip(kps[:3].T, _rainbow(kps.shape[1]), strict=True):
             if score > kp_thresh:
                 pen.ellipse((int(x) - 3, int(y) - 3, int(x) + 3, int(y) + 3), fill=color)
     drawn = np.asarray(picture, dtype=np.float32)
@@ -328,15 +330,15 @@ def vis_keypoints(
 
 
 def _middle_lines(
-    kps: NDArray[Any], schema: KeypointSchema
+    points: NDArray[Any], schema: KeypointSchema
 ) -> list[tuple[NDArray[Any], NDArray[Any]]]:
     """From between the shoulders to the nose and to between the hips, where there are such keypoints."""
     needed = ("nose", "left_shoulder", "right_shoulder", "left_hip", "right_hip")
     if not set(needed) <= set(schema.names):
         return []
-    points = [kps[:3, schema.names.index(name)] for name in needed]
-    shoulders, hips = _middle(*points[1:3]), _middle(*points[3:])
-    return [(shoulders, points[0]), (shoulders, hips)]
+    nose, *sides = (points[:, schema.names.index(name)] for name in needed)
+    shoulders, hips = _middle(*sides[:2]), _middle(*sides[2:])
+    return [(shoulders, nose), (shoulders, hips)]
 
 
 def _middle(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
@@ -371,8 +373,11 @@ JET = _jet()
 def _whole_corners(predictions: BoxList, size: tuple[int, int]) -> list[tuple[int, int, int, int]]:
     """Left, top, right, bottom of boxes, truncated, inside a picture (width, height)."""
     limits = np.array([size[0] - 1, size[1] - 1] * 2)
-    corners = predictions.convert("xyxy").bbox.numpy().astype(np.int64)
-    return [(a, b, c, d) for a, b, c, d in np.clip(corners, 0, limits).tolist()]
+    corners = np.nan_to_num(predictions.convert("xyxy").bbox.numpy())
+    corners = np.clip(corners, 0, limits).astype(np.int64)
+    # An inclusive box narrower than a pixel ends before it begins.
+    corners[:, 2:] = np.maximum(corners[:, 2:], corners[:, :2])
+    return [(a, b, c, d) for a, b, c, d in corners.tolist()]
 
 
 def _outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -422,7 +427,7 @@ def _check_arguments(cfg: Config, show_mask_heatmaps: bool, masks_per_dim: int) 
             f"COCODemo takes colour images of 8 bits, but INPUT.CHANNELS is {cfg.INPUT.CHANNELS} and INPUT.BIT_DEPTH "
             f"{cfg.INPUT.BIT_DEPTH}; use maskrcnn_benchmark.predict.Predictor"
         )
-    if cfg.MODEL.RPN_ONLY:
+    if cfg.MODEL.RPN_ONLY and not cfg.MODEL.RETINANET_ON:
         raise ConfigError(
             "COCODemo draws objects with their classes, but with MODEL.RPN_ONLY the model finds proposals without; "
             "use maskrcnn_benchmark.predict.Predictor"
@@ -477,14 +482,16 @@ def _load_model(cfg: Config, files: list[LoadedFile]) -> nn.Module:
     return model
 
 
-def _find_categories(files: list[LoadedFile]) -> list[str]:
+def _find_categories(cfg: Config, files: list[LoadedFile]) -> Sequence[str]:
     """Names as the newest file tells them; COCO's where none does."""
+    section = cfg.MODEL.RETINANET if cfg.MODEL.RETINANET_ON else cfg.MODEL.ROI_BOX_HEAD
     for file in reversed(files):
         if file.rest.get("class_names"):
             return [str(name) for name in file.rest["class_names"]]
-        if file.converted.dialect == "torchvision":
+        if file.converted.dialect == "torchvision" and section.NUM_CLASSES == _NUM_COCO_IDS:
             # Its labels are COCO's ids.
             names = iter(_COCO_NAMES)
-            used = (f"class {i}" if i in _UNUSED_COCO_IDS else next(names) for i in range(1, 91))
+            ids = range(1, _NUM_COCO_IDS)
+            used = (f"class {i}" if i in _UNUSED_COCO_IDS else next(names) for i in ids)
             return [_BACKGROUND, *used]
     return _COCO_CATEGORIES

@@ -344,7 +344,8 @@ class VideoFile(Sink):
             return
         self._writer.release()
         written = self._cv2.VideoCapture(str(self.place))
-        arrived = int(written.get(self._cv2.CAP_PROP_FRAME_COUNT))
+        # -1 of a file that is not there.
+        arrived = max(int(written.get(self._cv2.CAP_PROP_FRAME_COUNT)), 0)
         written.release()
         if arrived < self.count:
             raise MaskRCNNError(

@@ -5,6 +5,7 @@ Untrained models find nothing they are sure of, so the score threshold is 0 and 
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from maskrcnn_benchmark.checkpoint.matching import load_state_dict
 from maskrcnn_benchmark.config import Config
 from maskrcnn_benchmark.errors import ConfigError
 from maskrcnn_benchmark.modeling.detector.detector import Detector
+from maskrcnn_benchmark.predict.tuning import tune
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.image_list import to_image_list
 from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
@@ -55,14 +57,14 @@ class Scene:
         shape = (3, self.height, self.width)
         return [torch.rand(shape, generator=generator) for _ in range(self.batch)]
 
-    def boxes(self) -> tuple[Tensor, Tensor]:
-        """Boxes (n, 4) of up to a fifth of the image, and labels (n,)."""
+    def boxes(self, *, num_classes: int) -> tuple[Tensor, Tensor]:
+        """Boxes (n, 4) of up to a fifth of the image, and labels (n,); background is one of the classes."""
         generator = torch.Generator().manual_seed(self.seed + 1)
         boxes = torch.rand(NUM_OBJECTS, 4, generator=generator)
         size = torch.tensor([self.width, self.height])
         boxes[:, :2] *= 0.75 * size
         boxes[:, 2:] = boxes[:, :2] + (0.03 + 0.2 * boxes[:, 2:]) * size
-        return boxes, torch.randint(1, 80, (NUM_OBJECTS,), generator=generator)
+        return boxes, torch.randint(1, num_classes, (NUM_OBJECTS,), generator=generator)
 
 
 def open_config(cfg: Config) -> Config:
@@ -101,14 +103,31 @@ def make_ours(cfg: Config, *, device: torch.device) -> Ours:
     return Ours(model=build_model(cfg).to(device), cfg=cfg)
 
 
+def tuned(ours: Ours, *, precision: Precision = "float32") -> Ours:
+    """A copy of the model as `Predictor` runs it: norms folded, weights of its precision, channels last."""
+    model = copy.deepcopy(ours.model).eval().requires_grad_(requires_grad=False)
+    device = next(model.parameters()).device
+    tune(model, device=device, dtype=precision)
+    return Ours(model=model, cfg=ours.cfg)
+
+
 def ours_inference(
     ours: Ours, scene: Scene, *, precision: Precision = "float32", compiled: bool = False
 ) -> Step:
-    """One batch from normalised tensors to BoxLists; the step returns the number of detections."""
+    """One batch from normalised tensors to padded detections; the step returns their number.
+
+    Args:
+        ours: the model, best `tuned` for the precision.
+        scene: the images.
+        precision: of convolutions and matrix products.
+        compiled: for this size of image, with constant weights.
+    """
     model = ours.model.eval()
     images = ours.inputs(scene)
     device = images[0].device
-    detect = torch.compile(model.detect, fullgraph=True) if compiled else model.detect
+    detect = model.detect
+    if compiled:
+        detect = torch.compile(detect, fullgraph=True, options={"freezing": True})
     batch = model.to_batch(to_image_list(images))
     sizes = torch.tensor(batch.image_sizes, dtype=torch.float32, device=device)
     dtype = _DTYPES[precision]
@@ -126,7 +145,9 @@ def ours_training(ours: Ours, scene: Scene, *, precision: Precision = "float32")
     model = ours.model
     images = ours.inputs(scene)
     device = images[0].device
-    boxes, labels = scene.boxes()
+    keys = ours.cfg.MODEL
+    part = keys.RETINANET if keys.RETINANET_ON else keys.ROI_BOX_HEAD
+    boxes, labels = scene.boxes(num_classes=part.NUM_CLASSES)
     corners = [[[x1, y1, x2, y1, x2, y2, x1, y2]] for x1, y1, x2, y2 in boxes.tolist()]
     target = BoxList(boxes, (scene.width, scene.height))
     target.add_field("labels", labels)
@@ -211,7 +232,8 @@ def torchvision_training(model: nn.Module, scene: Scene) -> Step:
     """One batch through forward, losses and backward."""
     device = next(model.parameters()).device
     images = [image.to(device) for image in scene.images()]
-    boxes, labels = scene.boxes()
+    parts: Any = model
+    boxes, labels = scene.boxes(num_classes=parts.roi_heads.box_predictor.cls_score.out_features)
     masks = torch.zeros(NUM_OBJECTS, scene.height, scene.width, dtype=torch.uint8)
     for mask, (x1, y1, x2, y2) in zip(masks, boxes.long().tolist(), strict=True):
         mask[y1:y2, x1:x2] = 1

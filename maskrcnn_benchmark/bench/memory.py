@@ -22,6 +22,7 @@ from maskrcnn_benchmark.bench.contestants import (
     ours_training,
     torchvision_inference,
     torchvision_training,
+    tuned,
 )
 from maskrcnn_benchmark.config import Config, get_defaults
 from maskrcnn_benchmark.errors import MaskRCNNError
@@ -57,7 +58,7 @@ def make_step(
         return make(theirs, scene)
     ours = make_ours(cfg, device=device)
     if mode == "infer":
-        return ours_inference(ours, scene, precision=precision)
+        return ours_inference(tuned(ours, precision=precision), scene, precision=precision)
     return ours_training(ours, scene, precision=precision)
 
 

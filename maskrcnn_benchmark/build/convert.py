@@ -61,13 +61,13 @@ def convert_weights(
     Args:
         source: path, http(s) URL or `catalog://` name.
         output: ends in `.safetensors` (with a manifest) or `.pth`.
-        cfg: of the network; None: the one inside the file, or told from its weights. All weights of the network must
-            be in the file.
+        cfg: of the network; None: the one inside the file, or told from its weights. All its weights must be in the
+            file of a detector, those of its body in that of a backbone.
         drop_heads: leave out the layers whose size depends on the number of classes, to train them for others.
         backbone_only: leave out all but the body of the backbone.
 
     Raises:
-        ConfigError: for another ending.
+        ConfigError: for another ending, or the file that is read.
         CheckpointError: if the weights cannot be had, do not fit the configuration, or cannot be written.
     """
     output = Path(output)
@@ -76,6 +76,11 @@ def convert_weights(
             f"cannot write weights to {output}: expected a name that ends in {' or '.join(ENDINGS)}"
         )
     opened = open_weights(cfg or get_defaults(), source)
+    if output.exists() and output.samefile(opened.path):
+        raise ConfigError(
+            f"{output} is the file that is read: what is not written again, such as the optimizer of a run, would be "
+            "lost. Give another name"
+        )
     kept, dropped = _select(
         opened.converted.weights, drop_heads=drop_heads, backbone_only=backbone_only
     )
@@ -83,7 +88,7 @@ def convert_weights(
         raise CheckpointError(
             f"{opened.path}: nothing would be left of its weights; was this done before?"
         )
-    is_whole = not (drop_heads or backbone_only)
+    is_whole = opened.converted.is_detector and not (drop_heads or backbone_only)
     network = None if backbone_only else _find_network(opened, cfg)
     if network is not None:
         network = adapt_config(network, opened.converted)
@@ -134,10 +139,13 @@ def _find_network(opened: LoadedFile, cfg: Config | None) -> Config | None:
 
 
 def _complete(opened: LoadedFile, cfg: Config) -> dict[str, Tensor]:
-    """All weights of the network by their whole names, those of the file among them."""
+    """The weights of the network by their whole names: of a detector all, of a backbone what the file has."""
     model = build_model(cfg)
-    Checkpointer(model, save_to_disk=False).load_weights(opened)
-    return dict(model.state_dict())
+    match, _ = Checkpointer(model, save_to_disk=False).load_weights(opened)
+    state: dict[str, Tensor] = dict(model.state_dict())
+    if opened.converted.is_detector:
+        return state
+    return {name: value for name, value in state.items() if name in match.pairs}
 
 
 def _describe(opened: LoadedFile, cfg: Config | None, *, is_whole: bool) -> Manifest:

@@ -31,7 +31,9 @@ from maskrcnn_benchmark.modeling.roi_heads.mask_head import (
 from maskrcnn_benchmark.numerics import Numerics
 
 
-def build_mask_head(cfg: Config, *, in_channels: int, numerics: Numerics, box: BoxHead | CascadeHead) -> MaskHead:
+def build_mask_head(
+    cfg: Config, *, in_channels: int, numerics: Numerics, box: BoxHead | CascadeHead
+) -> MaskHead:
     """Feature extractor (or the box head's) and predictor of the mask head."""
     head = cfg.MODEL.ROI_MASK_HEAD
     if head.POSTPROCESS_MASKS:

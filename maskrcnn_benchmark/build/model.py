@@ -11,10 +11,12 @@ import torch
 from maskrcnn_benchmark.build.backbones import build_backbone
 from maskrcnn_benchmark.build.parts import has_fpn
 from maskrcnn_benchmark.build.proposals import build_rpn
+from maskrcnn_benchmark.build.registered import find_registered
 from maskrcnn_benchmark.build.retinanet import build_retinanet
 from maskrcnn_benchmark.build.roi_heads import build_roi_heads
 from maskrcnn_benchmark.config import Config
 from maskrcnn_benchmark.errors import ConfigError
+from maskrcnn_benchmark.modeling import registry
 from maskrcnn_benchmark.modeling.backbone import Backbone
 from maskrcnn_benchmark.modeling.detector.detector import Detector
 from maskrcnn_benchmark.modeling.detector.generalized_rcnn import GeneralizedRCNN
@@ -50,6 +52,14 @@ def build_generalized_rcnn(
         ),
         roi_heads=None
         if cfg.MODEL.RPN_ONLY
-        else build_roi_heads(cfg, in_channels=backbone.out_channels, numerics=numerics),
+        else build_roi_heads(
+            cfg,
+            in_channels=backbone.out_channels,
+            numerics=numerics,
+            # Those of a user's backbone are what the anchors say.
+            strides=None
+            if find_registered(registry.BACKBONES, cfg.MODEL.BACKBONE.CONV_BODY)
+            else backbone.strides,
+        ),
         size_divisible=max(cfg.DATALOADER.SIZE_DIVISIBILITY, 32 if has_fpn(cfg) else 0),
     )

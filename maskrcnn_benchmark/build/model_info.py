@@ -29,7 +29,7 @@ class PartInfo:
     Attributes:
         name: such as backbone.body or roi_heads.box.
         kind: its class.
-        parameters: numbers it has learnt or will learn, frozen norms included.
+        parameters: numbers it has learnt or will learn, scale and shift of frozen norms included.
         trainable: of these, how many training changes.
         layers: convolutions and linear layers.
         flops: see the module; 0 where they were not counted.
@@ -69,7 +69,8 @@ def _parts(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _describe(name: str, part: nn.Module, flops: int) -> PartInfo:
-    buffers = (b for b in part.buffers() if b.is_floating_point())
+    # Scale and shift of a frozen norm are buffers; statistics and anchors are no parameters.
+    buffers = (b for name, b in part.named_buffers() if name.endswith((".weight", ".bias")))
     trainable = sum(p.numel() for p in part.parameters() if p.requires_grad)
     frozen = sum(p.numel() for p in part.parameters() if not p.requires_grad)
     return PartInfo(

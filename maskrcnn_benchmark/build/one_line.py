@@ -94,6 +94,7 @@ def _build(
     settings: Mapping[str, Any] | None,
 ) -> nn.Module:
     cfg = _make_config(task, num_classes, backbone, settings)
+    cfg.validate_run(training=False)
     source = _find_weights(task, backbone, pretrained)
     if source is None:
         model = build_model(cfg)

@@ -8,27 +8,49 @@ B: images.    K: regions of each image, padded.    R: rows that are computed.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.config import Config
-from maskrcnn_benchmark.errors import ConfigError
+from maskrcnn_benchmark.errors import ConfigError, ShapeError
 from maskrcnn_benchmark.modeling.backbone import Backbone
 from maskrcnn_benchmark.modeling.poolers import Rows
 from maskrcnn_benchmark.modeling.registry import BuiltIn
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.utils.registry import Registry
 
+# What parts are made with; a backbone with the first, an RPN head with all three, others with two.
+_ARGUMENTS = ("cfg", "in_channels", "num_anchors")
+
 _Module = TypeVar("_Module", bound=nn.Module)
 
 
 def find_registered(registry: Registry, name: str) -> Callable[..., Any] | None:
-    """The user's part of that name, None where there is none."""
+    """What makes the user's part of that name, None where there is none.
+
+    Calling it raises ConfigError if the part does not take the arguments of its kind.
+    """
     part: Callable[..., Any] | None = registry.get(name)
-    return None if isinstance(part, BuiltIn) else part
+    return None if part is None or isinstance(part, BuiltIn) else partial(_make, part, name)
+
+
+def _make(part: Callable[..., Any], name: str, *arguments: Any) -> Any:
+    try:
+        inspect.signature(part).bind(*arguments)
+    except TypeError as error:
+        expected = ", ".join(_ARGUMENTS[: len(arguments)])
+        raise ConfigError(
+            f"{name!r} is registered as {getattr(part, '__qualname__', part)}, which cannot be made with ({expected}) "
+            f"as its kind is: {error}"
+        ) from error
+    except ValueError:  # Something built in, without a signature.
+        pass
+    return part(*arguments)
 
 
 def registered_names(registry: Registry) -> list[str]:
@@ -54,6 +76,8 @@ def unknown_part(key: str, name: str, registry: Registry) -> ConfigError:
 def adapt_backbone(module: nn.Module, cfg: Config) -> Backbone:
     """A user's backbone with the attributes that this package's have.
 
+    Its `forward` then raises ShapeError for maps that are not as it says.
+
     Raises:
         ConfigError: if it does not say how many channels its maps have.
     """
@@ -62,7 +86,22 @@ def adapt_backbone(module: nn.Module, cfg: Config) -> Backbone:
         keys = cfg.MODEL
         strides = keys.RETINANET.ANCHOR_STRIDES if keys.RETINANET_ON else keys.RPN.ANCHOR_STRIDE
         module.strides = tuple(strides)  # type: ignore[assignment]
+    module.register_forward_hook(_check_maps)
     return cast(Backbone, module)
+
+
+def _check_maps(module: nn.Module, _: Any, maps: Any) -> None:
+    """Refuse what is not one map for each stride, with the channels promised."""
+    strides, channels = cast("tuple[int, ...]", module.strides), module.out_channels
+    if not isinstance(maps, Tensor) and [m.shape[1] for m in maps] == [channels] * len(strides):
+        return
+    given = [maps] if isinstance(maps, Tensor) else maps
+    shapes = ", ".join(str(tuple(each.shape)) for each in given)
+    raise ShapeError(
+        f"backbone {type(module).__name__}: expected a list of {len(strides)} maps (B, {channels}, H, W), one for each "
+        f"of the strides {strides} (its attribute `strides`, else MODEL.RPN.ANCHOR_STRIDE) and with `out_channels` "
+        f"{channels}, got {'a single tensor' if isinstance(maps, Tensor) else f'{len(given)}'} of shape {shapes}"
+    )
 
 
 def adapt_extractor(module: _Module, head: Any, key: str) -> _Module:

@@ -86,7 +86,7 @@ def train(
     """
     if not cfg.DATASETS.TRAIN:
         raise ConfigError("nothing to train on: DATASETS.TRAIN names no data set")
-    with _start(cfg, log_folder=cfg.OUTPUT_DIR, local_rank=local_rank) as place:
+    with _start(cfg, training=True, local_rank=local_rank) as place:
         cfg, opened = _open_weights(cfg, cfg.MODEL.WEIGHT, use_latest=resume)
         parts = _build_parts(cfg, place=place)
         start_iteration = _restore(cfg, parts.checkpointer, opened, resume=resume)
@@ -120,7 +120,7 @@ def test(  # The verb, not a test of ours; so PT028 does not apply.
     """
     if not cfg.DATASETS.TEST:
         raise ConfigError("nothing to test on: DATASETS.TEST names no data set")
-    with _start(cfg, log_folder=None, local_rank=local_rank) as place:
+    with _start(cfg, training=False, local_rank=local_rank) as place:
         if checkpoint is not None and is_exported(checkpoint):
             exported = open_exported(checkpoint, device=place.device)
             check_scorable(cfg, exported, checkpoint)
@@ -159,14 +159,14 @@ def _open_weights(
 
 
 @contextmanager
-def _start(cfg: Config, *, log_folder: str | None, local_rank: int | None) -> Iterator[Place]:
+def _start(cfg: Config, *, training: bool, local_rank: int | None) -> Iterator[Place]:
     """Check what can be checked before anything is built, find the other processes, open the log."""
-    cfg.validate_run(world_size=max(wanted_world_size(), get_world_size()))
+    cfg.validate_run(world_size=max(wanted_world_size(), get_world_size()), training=training)
     check_writable(cfg.OUTPUT_DIR)
     device, remark = choose_device(cfg.MODEL.DEVICE)
     with ExitStack() as stack:
         place = stack.enter_context(process_group(device, local_rank=local_rank))
-        stack.enter_context(run_log(log_folder, rank=place.rank))
+        stack.enter_context(run_log(cfg.OUTPUT_DIR if training else None, rank=place.rank))
         if remark:
             logger.warning(remark)
         where = "GPUs" if place.device.type == "cuda" else f"{place.device.type} processes"

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maskrcnn_benchmark.checkpoint.dialects import NAMES, find_dialect, mmdet
+from maskrcnn_benchmark.checkpoint.dialects import NAMES, UNKNOWN, find_dialect, mmdet
 from maskrcnn_benchmark.checkpoint.dialects.base import Converted
 from maskrcnn_benchmark.checkpoint.dialects.native import is_ours, settings_of
 from maskrcnn_benchmark.checkpoint.download import cache_url
@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 BACKGROUND = "__background__"
 # Where programs put the weights in what they save; the first that is there counts.
 _PLACES = ("model", "state_dict", "model_state_dict", "blobs")
+
+_COUNTER = "num_batches_tracked"
 
 FindInCatalog = Callable[[str], str]
 
@@ -115,6 +117,9 @@ def _convert(raw: RawFile, dialect: Any, weights: dict[str, Tensor]) -> Converte
         raise CheckpointError(f"{raw.path}: {error}") from error
     if not converted.weights:
         raise _foreign(raw, weights)
+    # Norms count the batches that they have seen: nothing that anybody misses.
+    unused = tuple(name for name in converted.unused if not name.endswith(_COUNTER))
+    converted = replace(converted, unused=unused)
     if converted.dialect not in ("native", "legacy"):
         what = "a detector" if converted.is_detector else "a backbone"
         known = len(weights) - len(converted.unused)
@@ -128,7 +133,7 @@ def _as_it_is(raw: RawFile, weights: dict[str, Tensor]) -> Converted:
     """Names of no known dialect: a model of the user's own, whose names may fit as they are."""
     if raw.kind in ("pickle", "npz"):
         raise _foreign(raw, weights)
-    return Converted(dialect="native", weights=weights, is_detector=False)
+    return Converted(dialect=UNKNOWN, weights=weights, is_detector=False)
 
 
 def _foreign(raw: RawFile, weights: Mapping[str, Tensor]) -> CheckpointError:

@@ -13,6 +13,7 @@ from maskrcnn_benchmark import __version__
 from maskrcnn_benchmark.cli.bench import app as bench
 from maskrcnn_benchmark.cli.convert import convert
 from maskrcnn_benchmark.cli.entries import run_quickstart, show_config
+from maskrcnn_benchmark.cli.export import export
 from maskrcnn_benchmark.cli.group import VerbGroup
 from maskrcnn_benchmark.cli.info import info
 from maskrcnn_benchmark.cli.models import models
@@ -61,6 +62,7 @@ app.command("predict")(predict)
 app.command("models")(models)
 app.command("info", context_settings=OVERRIDE_SETTINGS)(info)
 app.command("convert", context_settings=OVERRIDE_SETTINGS)(convert)
+app.command("export", context_settings=OVERRIDE_SETTINGS)(export)
 app.add_typer(bench, name="bench")
 app.command("config", context_settings=OVERRIDE_SETTINGS)(show_config)
 

@@ -93,7 +93,7 @@ def infer(
     against: _Against = None,
     dtype: _DType = None,
     compiled: Annotated[
-        bool, typer.Option("--compile", help="Measure ours compiled too (minutes to compile).")
+        bool, typer.Option("--compile", help="Measure ours compiled too (5 minutes for each).")
     ] = False,
     memory: _Memory = False,
     as_json: _Json = False,
@@ -120,13 +120,15 @@ def infer(
         steps["torchvision"] = contestants.torchvision_inference(theirs, scene)
     else:
         ours = contestants.make_ours(cfg, device=device)
-    steps["ours"] = contestants.ours_inference(ours, scene)
-    for lower in dtype or []:
-        if lower is not Lower.FLOAT32:
-            name = f"ours {lower.value}"
-            steps[name] = contestants.ours_inference(ours, scene, precision=lower.value)  # type: ignore[arg-type]
-    if compiled:
-        steps["ours compiled"] = contestants.ours_inference(ours, scene, compiled=True)
+    ours = contestants.tuned(ours)
+    for precision in dict.fromkeys((Lower.FLOAT32, *(dtype or ()))):
+        lower = precision.value
+        name = "ours" if precision is Lower.FLOAT32 else f"ours {lower}"
+        model = contestants.tuned(ours, precision=lower) if name != "ours" else ours
+        for suffix in ("", " compiled") if compiled else ("",):
+            steps[name + suffix] = contestants.ours_inference(
+                model, scene, precision=lower, compiled=bool(suffix)
+            )
     if Rival.ONNXRUNTIME in rivals:
         steps["onnxruntime"] = contestants.onnxruntime_inference(ours, scene)
     detections = {name: step() for name, step in steps.items()}
@@ -181,7 +183,7 @@ def train(
     for lower in dtype or []:
         if lower is not Lower.FLOAT32:
             name = f"ours {lower.value}"
-            steps[name] = contestants.ours_training(ours, scene, precision=lower.value)  # type: ignore[arg-type]
+            steps[name] = contestants.ours_training(ours, scene, precision=lower.value)
     timings = take_turns(steps, rounds=rounds)
     rows = [report.timing_row(name, timing, count=batch) for name, timing in timings.items()]
     if memory:

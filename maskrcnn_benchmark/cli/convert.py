@@ -9,6 +9,9 @@ import typer
 
 from maskrcnn_benchmark.cli.overrides import OVERRIDES_HELP, OVERRIDES_METAVAR, check_overrides
 
+# Names that are worth a line each.
+_MOST_NAMES = 12
+
 
 def convert(
     context: typer.Context,
@@ -75,8 +78,10 @@ def convert(
     done = convert_weights(
         find_weights(source), output, cfg=cfg, drop_heads=drop_heads, backbone_only=backbone_only
     )
-    typer.echo(f"Read weights of {NAMES.get(done.dialect, done.dialect)}.")
-    for name in done.dropped:
+    typer.echo(f"Read weights of {NAMES.get(done.dialect, 'a network with names of its own')}.")
+    if len(done.dropped) > _MOST_NAMES:
+        typer.echo(f"  left out {len(done.dropped)}: {', '.join(done.dropped[:3])}, ...")
+    for name in done.dropped if len(done.dropped) <= _MOST_NAMES else ():
         typer.echo(f"  left out: {name}")
     if done.unused:
         typer.echo(f"  {len(done.unused)} have no counterpart here: {', '.join(done.unused[:3])}")

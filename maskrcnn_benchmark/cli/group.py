@@ -33,8 +33,10 @@ class VerbGroup(TyperGroup):
     """A group of verbs that turns our errors into one readable block, without a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the verb; errors that we raise on purpose end it with a message and an exit code."""
+        """Run the user's own preparations, then the verb; our errors end it with a message and an exit code."""
         with readable_errors():
+            import maskrcnn_benchmark.utils.env  # noqa: F401
+
             return super().invoke(ctx)
 
 

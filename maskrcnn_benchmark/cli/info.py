@@ -18,6 +18,8 @@ from maskrcnn_benchmark.cli.overrides import (
 if TYPE_CHECKING:
     from maskrcnn_benchmark.config import Config
 
+_OF_WEIGHTS = (".pth", ".pt", ".pkl", ".npz", ".safetensors")
+
 
 def info(
     context: typer.Context,
@@ -64,7 +66,7 @@ def _is_config(what: str) -> bool:
     if "://" in what:
         return False
     path = Path(what)
-    return path.suffix in (".yaml", ".yml") or not path.exists()
+    return path.suffix in (".yaml", ".yml") or not (path.exists() or path.suffix in _OF_WEIGHTS)
 
 
 def _print_network(cfg: Config, *, count_flops: bool) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from maskrcnn_benchmark.config.check import Check, given
 from maskrcnn_benchmark.config.network_checks import NETWORK_CHECKS
+from maskrcnn_benchmark.config.variant_checks import VARIANT_CHECKS
 from maskrcnn_benchmark.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def _channels(name: str) -> Callable[[Config], str | None]:
 
 CHECKS = (
     *NETWORK_CHECKS,
+    *VARIANT_CHECKS,
     Check(("SOLVER.STEPS", "SOLVER.MAX_ITER"), _steps_within_run, training=True),
     Check(("INPUT.MIN_SIZE_TRAIN", "INPUT.MAX_SIZE_TRAIN"), _train_sizes, training=True),
     Check(("INPUT.MIN_SIZE_TEST", "INPUT.MAX_SIZE_TEST"), _test_sizes),

@@ -1,7 +1,7 @@
 """Resizing as a part of an ONNX graph: images of any size in, boxes in their pixels out.
 
 The network's sides are computed by the numerics' own rule (`data.transforms.resize`), in float64. Pixels are made by
-Resize with antialiasing on uint8, as PIL does; ONNX Runtime has PIL's arithmetic.
+Resize with antialiasing on uint8, for which ONNX Runtime has PIL's arithmetic.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ before (uint8[batch, image_height, image_width, 3] images)
 {{
     zero = Constant <value_ints = [0]> ()
     one = Constant <value_ints = [1]> ()
+    two = Constant <value_ints = [2]> ()
     three = Constant <value_ints = [3]> ()
     wanted = Constant <value = double[1] {{{min_size}.0}}> ()
     longest = Constant <value = double[1] {{{max_size}.0}}> ()
@@ -65,7 +66,7 @@ before (uint8[batch, image_height, image_width, 3] images)
     batch_size = Slice (shape, zero, one)
     new_shape = Concat <axis = 0> (batch_size, three, new_sides)
     planes = Transpose <perm = [0, 3, 1, 2]> (images)
-    resized = Resize <mode = "linear", antialias = 1> (planes, , , new_shape)
+    resized = Resize <mode = "linear", antialias = 1, exclude_outside = 1> (planes, , , new_shape)
     pixels = Cast <to = 1> (resized)
     divisor = Constant <value_ints = [{divisor}]> ()
     negative = Neg (new_sides)
@@ -74,7 +75,6 @@ before (uint8[batch, image_height, image_width, 3] images)
     pads = Concat <axis = 0> (six_zeros, missing)
     padded = Pad (pixels, pads)
     size = Cast <to = 1> (new_sides)
-    two = Constant <value_ints = [2]> ()
     sizes_shape = Concat <axis = 0> (batch_size, two)
     padded_sizes = Expand (size, sizes_shape)
     old_size = Cast <to = 1> (whole_sides)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from torch.export import Dim
 
 from maskrcnn_benchmark.errors import ExportError
 from maskrcnn_benchmark.export.graph import INPUT_NAMES, DetectionGraph
+from maskrcnn_benchmark.export.image_input import PADDED_NAMES, inner_names
 from maskrcnn_benchmark.layers.deform_conv import DeformConv, ModulatedDeformConv
 from maskrcnn_benchmark.utils.atomic import atomic_write
 
@@ -36,6 +37,7 @@ def export_onnx(
     *,
     channels: int = 3,
     metadata: Mapping[str, str] | None = None,
+    resizing: Callable[[Any], Any] | None = None,
 ) -> Path:
     """Write a detector to a file.
 
@@ -44,6 +46,7 @@ def export_onnx(
         path: of the `.onnx` file; written whole or not at all.
         channels: of the images.
         metadata: text by key, kept in the file.
+        resizing: puts `image_input.add_resizing` around the graph, which takes pixels.
 
     Returns:
         The path.
@@ -52,15 +55,25 @@ def export_onnx(
         MissingExtraError: without the packages of the extra `onnx`.
         ExportError: if a part cannot be expressed in ONNX; the message names it.
     """
-    program = to_onnx(graph, channels=channels)
+    inputs, outputs = list(INPUT_NAMES), graph.output_names()
+    if resizing is not None:
+        inputs, outputs = list(PADDED_NAMES), inner_names(outputs)
+    program = to_onnx(graph, channels=channels, input_names=inputs, output_names=outputs)
     program.model.metadata_props.update(metadata or {})
+    model = program.model_proto if resizing is None else resizing(program.model_proto)
     path = Path(path)
     with atomic_write(path, "wb") as file:
-        file.write(program.model_proto.SerializeToString())
+        file.write(model.SerializeToString())
     return path
 
 
-def to_onnx(graph: DetectionGraph, *, channels: int = 3) -> Any:
+def to_onnx(
+    graph: DetectionGraph,
+    *,
+    channels: int = 3,
+    input_names: Sequence[str] = INPUT_NAMES,
+    output_names: Sequence[str] | None = None,
+) -> Any:
     """The detector as a `torch.onnx.ONNXProgram`; see `export_onnx`."""
     from maskrcnn_benchmark.export.onnx_ops import translations
 
@@ -80,8 +93,8 @@ def to_onnx(graph: DetectionGraph, *, channels: int = 3) -> Any:
                 opset_version=DEFORM_OPSET if has_deform else OPSET,
                 dynamic_shapes=dynamic_shapes(graph),
                 custom_translation_table=translations(),
-                input_names=list(INPUT_NAMES),
-                output_names=graph.output_names(),
+                input_names=list(input_names),
+                output_names=list(output_names or graph.output_names()),
                 optimize=True,
                 verbose=False,
             )

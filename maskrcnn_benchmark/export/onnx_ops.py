@@ -159,13 +159,20 @@ def _by_level(
 ) -> Value:
     """Pool the regions of each level; (R, C, S, S), zeros for those of a negative level."""
     channels = op.Gather(op.Shape(features[0]), _ints(1))
-    shape = op.Concat(op.Shape(levels), channels, _ints(output_size, output_size), axis=0)
-    result = op.Expand(_float(0.0), shape)
-    for level, (feature, scale) in enumerate(zip(features, scales, strict=True)):
-        here = op.NonZero(op.Equal(levels, op.Constant(value_int=level)))  # (1, n)
-        pooled = pool(feature, op.Squeeze(here, _ints(0)), scale)
-        result = op.ScatterND(result, op.Transpose(here, perm=[1, 0]), pooled)
-    return result
+    nothing = op.Expand(
+        _float(0.0), op.Concat(_ints(1), channels, _ints(output_size, output_size), axis=0)
+    )
+    rows = [
+        op.Squeeze(op.NonZero(op.Equal(levels, op.Constant(value_int=level))), _ints(0))
+        for level in range(len(features))
+    ]
+    pooled = [pool(*each) for each in zip(features, rows, scales, strict=True)]
+    # Level after level, and a row of zeros at the end; then each region is fetched from its place among them.
+    chosen = op.Concat(*rows, axis=0)
+    count = op.Shape(chosen)
+    order = op.Range(op.Constant(value_int=0), op.Squeeze(count), op.Constant(value_int=1))
+    places = op.ScatterElements(op.Expand(count, op.Shape(levels)), chosen, order)
+    return op.Gather(op.Concat(*pooled, nothing, axis=0), places, axis=0)
 
 
 @script()

@@ -18,6 +18,8 @@ from maskrcnn_benchmark.numerics import PasteStyle
 # A region thinner than this many pixels is treated as so wide when targets are scaled to the grid (the old
 # code divided by zero on one-pixel regions).
 MIN_SIDE = 0.1
+# Pixels of a window that are sampled at once.
+_MOST_PIXELS = 4_000_000
 
 
 def paste_window(
@@ -82,9 +84,17 @@ def _paste_grid(
     y = torch.arange(top, bottom, device=mask.device, dtype=torch.float32) + 0.5
     x = (x - box[0]) / (box[2] - box[0]) * 2 - 1  # -1 to 1 over the box
     y = (y - box[1]) / (box[3] - box[1]) * 2 - 1
+    # In strips: a window of 10,000 x 10,000 pixels would take 1.3 GB at once.
+    strips = [
+        _sample(mask, x, rows) >= threshold for rows in y.split(max(1, _MOST_PIXELS // len(x)))
+    ]
+    return top, left, torch.cat(strips)
+
+
+def _sample(mask: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """A mask (M, M) at columns (w,) and rows (h,), each from -1 to 1 over the mask: (h, w)."""
     grid = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], dim=-1)
-    values = F.grid_sample(mask.float()[None, None], grid[None], align_corners=False)[0, 0]
-    return top, left, values >= threshold
+    return F.grid_sample(mask.float()[None, None], grid[None], align_corners=False)[0, 0]
 
 
 def _nothing(mask: Tensor) -> tuple[int, int, Tensor]:

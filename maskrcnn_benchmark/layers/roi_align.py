@@ -34,11 +34,15 @@ def _pyramid_roi_align(
     sampling_ratio: int,
     aligned: bool,
 ) -> Tensor:
-    output = _empty_output(features, rois, output_size).zero_()
+    output = _empty_output(features, rois, output_size)
+    # As it lies in memory: (R, S, S, C).
+    cells = output.permute(0, 2, 3, 1)
+    cells.index_fill_(0, (levels < 0).nonzero().squeeze(1), 0.0)
     for level, (feature, scale) in enumerate(zip(features, scales, strict=True)):
         rows = (levels == level).nonzero().squeeze(1)
         if rows.numel():
-            output[rows] = _align(feature, rois[rows], scale, output_size, sampling_ratio, aligned)
+            pooled = _align(feature, rois[rows], scale, output_size, sampling_ratio, aligned)
+            cells.index_copy_(0, rows, pooled.permute(0, 2, 3, 1))
     return output
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 from torch import nn
 
 from maskrcnn_benchmark.errors import ConfigError
+from maskrcnn_benchmark.layers.linear import Linear
 from maskrcnn_benchmark.layers.norms import NormName, make_norm
 from maskrcnn_benchmark.utils.old_names import old_names
 
@@ -86,7 +87,7 @@ def make_linear(
     Raises:
         ConfigError: for FrozenBN, which no pre-trained linear layer has statistics for.
     """
-    linear = nn.Linear(in_features, out_features, bias=not norm)
+    linear = Linear(in_features, out_features, bias=not norm)
     initialise(linear, "xavier")
     if not norm:
         return linear

@@ -159,7 +159,7 @@ class Pooler(nn.Module):
             rows: see `Rows`; rows that are not valid give zeros.
 
         Returns:
-            (R, C, S, S) float32.
+            (R, C, S, S) float32; in mixed precision of the lower type, which all layers would bring it to.
         """
         if rows is None or not isinstance(boxes, Tensor):
             return on_boxlists(self, features, boxes)
@@ -177,17 +177,24 @@ class Pooler(nn.Module):
         levels = torch.where(rows.valid, levels, -1)
         maps = list(features[: len(self.scales)])
         if self.kind == "ROIPool":
-            return pyramid_roi_pool(
+            pooled = pyramid_roi_pool(
                 maps, rois, levels, scales=self.scales, output_size=self.output_size
             )
-        return pyramid_roi_align(
-            maps,
-            rois,
-            levels,
-            scales=self.scales,
-            output_size=self.output_size,
-            sampling_ratio=self.sampling_ratio,
-            aligned=self.aligned,
+        else:
+            pooled = pyramid_roi_align(
+                maps,
+                rois,
+                levels,
+                scales=self.scales,
+                output_size=self.output_size,
+                sampling_ratio=self.sampling_ratio,
+                aligned=self.aligned,
+            )
+        device = pooled.device.type
+        return (
+            pooled.to(torch.get_autocast_dtype(device))
+            if torch.is_autocast_enabled(device)
+            else pooled
         )
 
 

@@ -6,10 +6,11 @@ as it is looked at: turned as its EXIF orientation says, and in front of white w
 
 from __future__ import annotations
 
+import logging
 import os
 import struct
 import warnings
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ from torch import Tensor
 
 from maskrcnn_benchmark.data.datasets.channels import ImageFormat, read_pixels
 from maskrcnn_benchmark.errors import DatasetError, ShapeError
+
+logger = logging.getLogger(__name__)
 
 # A tensor is what `read_input` gave before.
 ImageSource = str | os.PathLike[str] | Image.Image | NDArray[Any] | Tensor
@@ -32,6 +35,7 @@ _READ_ERRORS = (
     Image.DecompressionBombError,
 )
 _WHITE = (255, 255, 255, 255)
+_ANIMATED = frozenset({"GIF", "PNG", "WEBP"})
 _MAX_16_BIT = 65535
 
 
@@ -105,21 +109,50 @@ def to_rgb(image: Image.Image) -> Image.Image:
 def _read_file(path: str | os.PathLike[str]) -> Image.Image:
     name = os.fspath(path)
     try:
-        with warnings.catch_warnings():
-            # PIL warns at 90 million pixels and refuses at twice as many; the latter is enough.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                # PIL reports damaged EXIF data by a warning, and then there is no orientation.
-                warnings.simplefilter("ignore", UserWarning)
-                return to_rgb(ImageOps.exif_transpose(image))
+        return read_file_object(path, f"'{name}'")
     except FileNotFoundError as error:
         raise DatasetError(f"there is no image file '{name}'") from error
     except IsADirectoryError as error:
         raise DatasetError(f"'{name}' is a folder; expected an image file") from error
+
+
+def read_file_object(file: str | os.PathLike[str] | IO[bytes], name: str) -> Image.Image:
+    """Read an image from a file, or from one that is open.
+
+    Args:
+        file: path, or open for reading bytes.
+        name: what messages call it.
+
+    Raises:
+        DatasetError: if it is no image, or holds no pixel.
+    """
+    try:
+        with warnings.catch_warnings():
+            # PIL warns at 90 million pixels and refuses at twice as many; the latter is enough.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(file) as image:
+                # PIL reports damaged EXIF data by a warning, and then there is no orientation.
+                warnings.simplefilter("ignore", UserWarning)
+                _report_animation(image, name)
+                return to_rgb(ImageOps.exif_transpose(image))
+    except (FileNotFoundError, IsADirectoryError):
+        raise
+    except Image.DecompressionBombError as error:
+        raise DatasetError(
+            f"{name} cannot be read as an image: {error}. If you trust it, raise PIL.Image.MAX_IMAGE_PIXELS, "
+            "or pass its pixels as an array"
+        ) from error
     except _READ_ERRORS as error:
         raise DatasetError(
-            f"'{name}' cannot be read as an image: {error}. It is damaged, cut off or not an image"
+            f"{name} cannot be read as an image: {error}. It is damaged, cut off or not an image"
         ) from error
+
+
+def _report_animation(image: Image.Image, name: str) -> None:
+    # Some JPEG files of phones hold several pictures, too: of the same moment.
+    if image.format in _ANIMATED and getattr(image, "is_animated", False):
+        count = getattr(image, "n_frames", 0)
+        logger.warning("%s is an animation of %d pictures: the first one is taken", name, count)
 
 
 def _read_array(array: NDArray[Any]) -> Image.Image:

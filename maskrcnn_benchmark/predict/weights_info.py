@@ -9,7 +9,7 @@ from typing import Any
 
 from maskrcnn_benchmark.build.checkpointer import open_weights
 from maskrcnn_benchmark.build.weight_settings import adapt_config, infer_config
-from maskrcnn_benchmark.checkpoint.dialects import NAMES
+from maskrcnn_benchmark.checkpoint.dialects import NAMES, UNKNOWN
 from maskrcnn_benchmark.checkpoint.opening import LoadedFile
 from maskrcnn_benchmark.config import Config, get_defaults
 from maskrcnn_benchmark.errors import ConfigError
@@ -70,14 +70,26 @@ def _provenance(rest: dict[str, Any]) -> dict[str, Any]:
     if isinstance(rest.get("iteration"), int):
         facts["iteration"] = rest["iteration"]
     manifest = rest.get("manifest") or {}
-    for part in ("provenance", "versions"):
-        for key, value in (manifest.get(part) or {}).items():
-            facts[key if part == "provenance" else f"{key} version"] = value
+    facts.update(_origin(manifest.get("provenance") or {}))
+    for key, value in (manifest.get("versions") or {}).items():
+        facts[f"{key} version"] = value
     for data, tasks in (manifest.get("metrics") or {}).items():
         for task, figures in tasks.items():
             if isinstance(figures, dict) and "AP" in figures:
                 facts[f"{data} {task} AP"] = f"{100 * figures['AP']:.1f}"
     return facts
+
+
+def _origin(provenance: dict[str, Any]) -> dict[str, Any]:
+    """What a manifest tells of the weights' past, as it is shown."""
+    shown: dict[str, Any] = {}
+    for key, value in provenance.items():
+        if key == "dialect":
+            if value not in ("native", UNKNOWN):
+                shown["converted from"] = NAMES.get(value, value)
+        elif value not in ("", None):
+            shown[key.replace("_", " ")] = ", ".join(value) if isinstance(value, list) else value
+    return shown
 
 
 def _find_config(opened: LoadedFile, overrides: Sequence[str]) -> Config | None:

@@ -9,12 +9,13 @@ N: objects.    H, W: image height and width.    M: side of a predicted mask.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from PIL.Image import Image
 from torch import Tensor
 
 from maskrcnn_benchmark.errors import ShapeError
@@ -24,6 +25,7 @@ from maskrcnn_benchmark.results.keypoints import THRESHOLDS, FoundKeypoints
 from maskrcnn_benchmark.results.masks import (
     RLE,
     BoolArray,
+    area_of,
     decode_mask,
     encode_network_masks,
     encode_targets,
@@ -238,15 +240,82 @@ class Detections:
             keypoints=None if self.keypoints is None else self.keypoints[positions],
         )
 
-    def filter(self, score: float) -> Detections:
-        """The objects whose score is above `score` (strictly)."""
-        return self[self.scores > score]
+    def filter(
+        self,
+        score: float | None = None,
+        *,
+        labels: Iterable[int | str] | int | str | None = None,
+        area: tuple[float, float] | None = None,
+    ) -> Detections:
+        """The objects that fulfil all conditions.
+
+        Args:
+            score: theirs is above it (strictly).
+            labels: theirs is one of these, numbers or class names.
+            area: theirs in pixels, see `areas`, is in this range, the upper end excluded.
+
+        Raises:
+            ShapeError: for a class that is not known.
+        """
+        chosen = np.ones(len(self), dtype=np.bool_)
+        if score is not None:
+            chosen &= self.scores > score
+        if labels is not None:
+            wanted = [labels] if isinstance(labels, int | str) else labels
+            chosen &= np.isin(self.labels, [self._label_of(label) for label in wanted])
+        if area is not None:
+            areas = self.areas()
+            chosen &= (areas >= area[0]) & (areas < area[1])
+        return self[chosen]
+
+    def _label_of(self, label: int | str) -> int:
+        if isinstance(label, str):
+            if label not in self.class_names:
+                raise ShapeError(
+                    f"there is no class '{label}', only {', '.join(self.class_names[1:])}"
+                )
+            return self.class_names.index(label)
+        return int(label)
 
     def sorted(self) -> Detections:
         """The same objects, those of the highest score first."""
         return self[np.argsort(-self.scores, kind="stable")]
 
+    def with_source(
+        self, *, path: str | None = None, image_id: int | str | None = None
+    ) -> Detections:
+        """The same, said to be from this file and of this image."""
+        return replace(self, path=path, image_id=image_id)
+
+    @staticmethod
+    def concatenate(parts: Sequence[Detections]) -> Detections:
+        """The objects of several detections of one image, in their order.
+
+        Raises:
+            ShapeError: if there are none, or some are of another size, or have masks or keypoints and others not.
+        """
+        if not parts:
+            raise ShapeError("expected at least one part to concatenate, got none")
+        has_masks = parts[0].masks is not None
+        if any((part.masks is not None) != has_masks for part in parts):
+            raise ShapeError("some parts have masks and others have not")
+        return replace(
+            parts[0],
+            boxes=np.concatenate([part.boxes for part in parts]),
+            scores=np.concatenate([part.scores for part in parts]),
+            labels=np.concatenate([part.labels for part in parts]),
+            masks=[mask for part in parts for mask in part.masks or ()] if has_masks else None,
+            keypoints=FoundKeypoints.concatenate([part.keypoints for part in parts]),
+        )
+
     # What it says
+
+    def areas(self) -> NDArray[np.float64]:
+        """Pixels (N,) of each mask; of each box, where there are no masks."""
+        if self.masks is not None:
+            return np.array([area_of(mask) for mask in self.masks], dtype=np.float64)
+        areas: NDArray[np.float64] = self.boxes_xywh()[:, 2:].prod(axis=1)
+        return areas
 
     @property
     def names(self) -> list[str]:
@@ -259,12 +328,20 @@ class Detections:
         Raises:
             ShapeError: if there are no masks.
         """
-        if self.masks is None:
-            raise ShapeError("these detections have no masks: the model predicts boxes only")
         dense = np.zeros((len(self), *self.image_size), dtype=np.bool_)
-        for canvas, mask in zip(dense, self.masks, strict=True):
+        for canvas, mask in zip(dense, self.check_masks(), strict=True):
             canvas[:] = decode_mask(mask)
         return dense
+
+    def check_masks(self) -> list[RLE]:
+        """The masks.
+
+        Raises:
+            ShapeError: if there are no masks.
+        """
+        if self.masks is None:
+            raise ShapeError("these detections have no masks: the model predicts boxes only")
+        return self.masks
 
     def boxes_xywh(self) -> NDArray[np.float64]:
         """Boxes (N, 4) as x, y, width, height, in the shortest decimals that name the same float32.
@@ -325,6 +402,26 @@ class Detections:
     def to_json(self) -> str:
         """`to_dict` as text."""
         return json.dumps(self.to_dict())
+
+    def to_supervision(self) -> Any:
+        """The same as `supervision.Detections`: see `results.supervision.to_supervision`."""
+        from maskrcnn_benchmark.results.supervision import to_supervision
+
+        return to_supervision(self)
+
+    # What it looks like
+
+    def draw(self, image: Any, **options: Any) -> Image:
+        """A picture of the objects over their image: see `results.drawing.draw`."""
+        from maskrcnn_benchmark.results.drawing import draw
+
+        return draw(image, self, **options)
+
+    def crop(self, image: Any, **options: Any) -> list[Image]:
+        """A picture of each object: see `results.cropping.crop`."""
+        from maskrcnn_benchmark.results.cropping import crop
+
+        return crop(image, self, **options)
 
     def __repr__(self) -> str:
         found = ", ".join(

@@ -15,9 +15,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from maskrcnn_benchmark.errors import ShapeError
 from maskrcnn_benchmark.results.detections import Detections
-from maskrcnn_benchmark.results.masks import RLE, BoolArray, area_of, box_around, decode_mask
+from maskrcnn_benchmark.results.masks import RLE, BoolArray, area_of
 from maskrcnn_benchmark.results.palette import Color, ColorBy, object_colors, text_color_on
 from maskrcnn_benchmark.results.skeletons import draw_skeletons
+from maskrcnn_benchmark.results.windows import cut
 
 Pixels = NDArray[np.uint8]  # (H, W, 3) RGB
 Rectangle = tuple[int, int, int, int]  # left, top, right, bottom; the last two lie outside
@@ -70,12 +71,7 @@ def draw(
     Raises:
         ShapeError: if the image has another size than the one the objects were found in.
     """
-    picture = _to_picture(image)
-    if picture.size != detections.image_size[::-1]:
-        raise ShapeError(
-            f"the image has {picture.width}x{picture.height} pixels, but the objects were found in "
-            f"one of {detections.image_size.width}x{detections.image_size.height}"
-        )
+    picture = to_picture(image, detections)
     scale = max(1.0, min_side / max(1, min(picture.size)))
     if scale > 1:
         size = (round(picture.width * scale), round(picture.height * scale))
@@ -97,14 +93,26 @@ def draw(
     return picture
 
 
-def _to_picture(image: Image.Image | Pixels) -> Image.Image:
+def to_picture(image: Image.Image | Pixels, detections: Detections) -> Image.Image:
+    """A copy of the image in RGB.
+
+    Raises:
+        ShapeError: if it is no image, or has another size than the one the objects were found in.
+    """
     if isinstance(image, Image.Image):
-        return image.convert("RGB") if image.mode != "RGB" else image.copy()
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        picture = image.convert("RGB") if image.mode != "RGB" else image.copy()
+    elif image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ShapeError(
             f"an image must be uint8 (H, W, 3) in RGB, got {image.dtype} {image.shape}"
         )
-    return Image.fromarray(image)
+    else:
+        picture = Image.fromarray(image)
+    if picture.size != detections.image_size[::-1]:
+        raise ShapeError(
+            f"the image has {picture.width}x{picture.height} pixels, but the objects were found in "
+            f"one of {detections.image_size.width}x{detections.image_size.height}"
+        )
+    return picture
 
 
 def _scale_boxes(detections: Detections, size: tuple[int, int]) -> list[Rectangle]:
@@ -143,8 +151,8 @@ def _draw_masks(
 def _cut_mask(rle: RLE, size: tuple[int, int]) -> tuple[BoolArray, int, int]:
     """The part of a mask that is not empty, scaled to a picture (width, height), and its left top corner."""
     height, width = rle["size"]
-    x, y, w, h = box_around(rle)
-    window = decode_mask(rle)[y : y + h, x : x + w]
+    y, x, window = cut(rle)
+    h, w = window.shape
     scale_x, scale_y = size[0] / width, size[1] / height
     left, top = round(x * scale_x), round(y * scale_y)
     if size == (width, height) or not window.size:

@@ -99,6 +99,25 @@ class FoundKeypoints:
             points=points, schema=schema or KeypointSchema.unnamed(points.shape[1]), scores=scores
         )
 
+    @staticmethod
+    def concatenate(parts: Sequence[FoundKeypoints | None]) -> FoundKeypoints | None:
+        """Those of several parts, in their order; None if none of them has any.
+
+        Raises:
+            ShapeError: if some have keypoints, or scores of them, and others have not.
+        """
+        known = [part for part in parts if part is not None]
+        if not known:
+            return None
+        scores = [part.scores for part in known if part.scores is not None]
+        if len(known) < len(parts) or len(scores) not in (0, len(known)):
+            raise ShapeError("some parts have keypoints, or scores of them, and others have not")
+        return replace(
+            known[0],
+            points=np.concatenate([part.points for part in known]),
+            scores=np.concatenate(scores) if scores else None,
+        )
+
     @property
     def is_shown(self) -> NDArray[np.bool_]:
         """Which keypoints (N, K) are there to be seen: annotated, or of a score above the threshold."""

@@ -37,16 +37,17 @@ def draw_skeletons(
     # A keypoint at x is in the middle of that pixel.
     places = ((keypoints.points[..., :2] + 0.5) * np.array(scale)).tolist()
     is_ground_truth = keypoints.scores is None
+    thick = line + 1  # Thinner than that, the dark edges are all one sees of a line.
     for index, (shown, color) in enumerate(zip(keypoints.is_shown, colors, strict=True)):
         edge = text_color_on(color)
         own = [tuple(place) for place in places[index]]
         for first, second in keypoints.schema.skeleton:
             if shown[first] and shown[second]:
-                pen.line((*own[first], *own[second]), fill=edge, width=line + 2)
+                pen.line((*own[first], *own[second]), fill=edge, width=thick + 2)
         for first, second in keypoints.schema.skeleton:
             if shown[first] and shown[second]:
-                pen.line((*own[first], *own[second]), fill=color, width=line)
-        radius = line + 1
+                pen.line((*own[first], *own[second]), fill=color, width=thick)
+        radius = thick + 1
         for number in np.flatnonzero(shown).tolist():
             x, y = own[number]
             is_hidden = is_ground_truth and keypoints.points[index, number, 2] == _HIDDEN

@@ -121,8 +121,8 @@ def test_predictions(cfg: Config, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="images of 5 channels are expected"):
         predictor(np.zeros((20, 20, 3), dtype=np.uint16))
     # What goes in is what a test would see.
-    batch = predictor._prepare(torch.zeros(CHANNELS, 60, 80))
-    assert batch.tensors.shape[1] == CHANNELS
+    prepared = predictor._prepare(torch.zeros(CHANNELS, 60, 80), index=0, path=None)
+    assert prepared.tensor.shape[0] == CHANNELS
 
 
 def test_colour_jitter_needs_colours(cfg: Config) -> None:

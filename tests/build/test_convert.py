@@ -103,6 +103,20 @@ def test_the_backbone_alone_fits_any_detector_on_it(tmp_path, repository, detect
     assert all(key.startswith("backbone.body.") for key in match.pairs)
 
 
+@pytest.mark.parametrize("drop_heads", [False, True])
+def test_a_backbone_does_not_become_a_detector(tmp_path, cfg, drop_heads):
+    """With the config of a detector, too: its other weights are not in the file."""
+    state = build_model(cfg).backbone.body.state_dict()
+    torch.save(state, tmp_path / "body.pth")
+    path = tmp_path / "a.safetensors"
+    done = convert_weights(tmp_path / "body.pth", path, cfg=cfg, drop_heads=drop_heads)
+    assert not done.has_config
+    written = open_file(path).converted.weights
+    assert set(written) == {f"backbone.body.{name}" for name in state}
+    with pytest.raises(CheckpointError, match="lacks"):
+        Predictor(path)
+
+
 def test_what_foreign_weights_need_survives_without_a_configuration(tmp_path):
     """A backbone of torchvision keeps its colours, its scale and its strides."""
     state = {
@@ -120,6 +134,15 @@ def test_what_foreign_weights_need_survives_without_a_configuration(tmp_path):
         assert dict(after.settings) == dict(before.settings)
         assert after.is_detector is False
         assert set(after.weights) == set(before.weights)
+
+
+def test_the_file_that_is_read_is_not_overwritten(tmp_path, cfg):
+    path = tmp_path / "a.pth"
+    torch.save({"model": build_model(cfg).state_dict(), "optimizer": {}}, path)
+    before = path.read_bytes()
+    with pytest.raises(ConfigError, match=r"a\.pth is the file that is read"):
+        convert_weights(path, tmp_path / "." / "a.pth", cfg=cfg)
+    assert path.read_bytes() == before
 
 
 def test_wrong_words_are_explained(tmp_path, detectron_file, cfg):

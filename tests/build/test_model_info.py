@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
+import torchvision
 from torch import nn
 
 from maskrcnn_benchmark.build.config_files import find_config
@@ -55,6 +57,19 @@ def test_the_parts_add_up(cfg: Config, parts: dict[str, PartInfo]) -> None:
     assert whole.trainable == sum(p.numel() for p in model.parameters() if p.requires_grad)
     kinds = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
     assert whole.layers == sum(isinstance(module, kinds) for module in model.modules())
+
+
+def test_parameters_are_those_of_the_same_network_elsewhere() -> None:
+    """Frozen norms count with scale and shift, without statistics; anchors do not count."""
+    cfg = get_defaults()
+    cfg.merge_from_file(find_config("e2e_mask_rcnn_R_50_FPN_1x"))
+    cfg.MODEL.ROI_BOX_HEAD.NUM_CLASSES = 91
+    with torch.device("meta"):
+        other = torchvision.models.detection.maskrcnn_resnet50_fpn(
+            weights=None, weights_backbone=None
+        )
+    *_, whole = describe_parts(cfg, count_flops=False)
+    assert whole.parameters == sum(p.numel() for p in other.parameters())
 
 
 def test_flops_of_the_rpn_are_those_of_its_convolutions(parts: dict[str, PartInfo]) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from maskrcnn_benchmark.config import Config, get_defaults
-from maskrcnn_benchmark.errors import ConfigError
+from maskrcnn_benchmark.errors import ConfigError, ShapeError
 from maskrcnn_benchmark.modeling import registry
 from maskrcnn_benchmark.modeling.detector import build_detection_model
 from maskrcnn_benchmark.modeling.poolers import Rows
@@ -226,6 +226,50 @@ def test_a_part_without_out_channels_is_refused(cfg: Config) -> None:
     cfg.merge_from_list(["MODEL.ROI_BOX_HEAD.FEATURE_EXTRACTOR", "WithoutChannels"])
     with pytest.raises(ConfigError, match="Identity has no attribute out_channels: set it"):
         build_detection_model(cfg)
+
+
+def test_a_part_with_another_signature_is_refused(
+    cfg: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class OnlyConfig(nn.Module):
+        def __init__(self, cfg: Config) -> None:
+            super().__init__()
+
+    monkeypatch.setitem(registry.ROI_BOX_FEATURE_EXTRACTORS, "OnlyConfig", OnlyConfig)
+    cfg.merge_from_list(["MODEL.ROI_BOX_HEAD.FEATURE_EXTRACTOR", "OnlyConfig"])
+    message = (
+        r"'OnlyConfig' .*OnlyConfig, which cannot be made with \(cfg, in_channels\) as its kind is"
+    )
+    with pytest.raises(ConfigError, match=message):
+        build_detection_model(cfg)
+
+
+@pytest.mark.parametrize(
+    ("maps", "got"),
+    [
+        (lambda x: x, r"a single tensor of shape \(1, 16, 16, 24\)"),
+        (lambda x: [x], r"1 of shape \(1, 16, 16, 24\)"),
+        (lambda x: [x, x[:, :8]], r"2 of shape .*, \(1, 8, 16, 24\)"),
+    ],
+)
+def test_a_backbone_with_other_maps_is_refused(
+    cfg: Config, monkeypatch: pytest.MonkeyPatch, maps: Any, got: str
+) -> None:
+    class Odd(nn.Module):
+        out_channels = 16
+
+        def __init__(self, cfg: Config) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 16, 4, stride=4)
+
+        def forward(self, images: Tensor) -> Any:
+            return maps(self.conv(images))
+
+    monkeypatch.setitem(registry.BACKBONES, "odd", Odd)
+    cfg.merge_from_list(["MODEL.BACKBONE.CONV_BODY", "odd"])
+    model = build_detection_model(cfg).eval()
+    with pytest.raises(ShapeError, match=rf"Odd: expected a list of 2 maps \(B, 16, .*got {got}"):
+        model([torch.zeros(3, 64, 96)])
 
 
 def test_a_taken_name_is_refused() -> None:

@@ -172,6 +172,16 @@ def test_testing_later_gives_the_same_numbers(finished, monkeypatch):
     assert (folder / "train.log").read_text() == before
 
 
+def test_testing_needs_nothing_of_the_training(finished, tmp_path):
+    folder, cfg, trained = finished
+    alone = cfg.clone()
+    alone.defrost()
+    alone.merge_from_list(["DATASETS.TRAIN", (), "SOLVER.MAX_ITER", 1, "OUTPUT_DIR", str(tmp_path)])
+    alone.merge_from_list(["SOLVER.STEPS", (5, 7)])
+    results = run.test(alone, checkpoint=str(folder / "model_final.pth"))
+    assert results["toy_val"].results["bbox"] == trained["toy_val"].results["bbox"]
+
+
 def test_a_finished_run_is_not_done_again(finished):
     folder, cfg, _ = finished
     before = (folder / "model_0000004.pth").stat().st_mtime_ns

@@ -71,8 +71,14 @@ def test_arrays_among_tensors_become_tensors(tmp_path):
 def test_names_of_ones_own_are_taken_as_they_are(tmp_path):
     torch.save({"mine.w": torch.ones(1)}, tmp_path / "a.pth")
     assert load(tmp_path / "a.pth") == Converted(
-        dialect="native", weights={"mine.w": torch.ones(1)}, is_detector=False
+        dialect="unknown", weights={"mine.w": torch.ones(1)}, is_detector=False
     )
+
+
+def test_counters_of_batches_are_not_reported_as_unused(tmp_path):
+    names = ["conv1.weight", "bn1.num_batches_tracked", "layer1.0.conv1.weight", "fc.weight"]
+    torch.save({name: torch.ones(4, 4, 1, 1) for name in names}, tmp_path / "resnet.pth")
+    assert load(tmp_path / "resnet.pth").unused == ("fc.weight",)
 
 
 def test_arrays_in_the_machines_other_byte_order(tmp_path):

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from maskrcnn_benchmark import __version__
 from maskrcnn_benchmark.cli import app
 
-VERBS = ("quickstart", "train", "test", "predict", "convert", "models", "info", "config")
+VERBS = ("quickstart", "train", "test", "predict", "convert", "models", "info", "export", "config")
 
 
 def test_help_names_every_verb() -> None:

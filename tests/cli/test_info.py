@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import torch
@@ -47,13 +48,19 @@ def test_a_file_of_weights(tmp_path: Path) -> None:
         cfg,
         class_names=["__background__", "almond", "date"],
         metrics={"nuts": {"bbox": {"AP": 0.625}}},
-        provenance={"iteration": 400},
+        provenance={
+            **{"iteration": 400, "dialect": "caffe2", "started_from": ""},
+            "trained_on": ["nuts_train", "more"],
+        },
     )
     path = tmp_path / "nuts.safetensors"
     write_safetensors(path, build_model(cfg).state_dict(), manifest)
     text = run(str(path), "--without-flops")
     assert "2: almond, date" in text
     assert "nuts bbox AP" in text
+    assert re.search(r"converted from +Detectron \(Caffe2\)\n", text)
+    assert re.search(r"trained on +nuts_train, more\n", text)
+    assert "started" not in text
     assert "62.5" in text
     assert "Faster R-CNN, R-50-FPN" in text
 
@@ -63,6 +70,7 @@ def test_a_backbone_alone_is_described_without_a_network(tmp_path: Path) -> None
     torch.save({"features.0.weight": torch.zeros(4, 3, 3, 3)}, path)
     text = run(str(path))
     assert "no whole detector" in text
+    assert re.search(r"dialect +unknown\n", text)
     assert "1 (108 numbers" in text
     assert "GFLOPs" not in text
 
@@ -72,3 +80,4 @@ def test_what_is_neither_is_refused(tmp_path: Path) -> None:
     page.write_text("<!doctype html><title>404</title>")
     assert "web page" in run(str(page), code=1).lower()
     assert "Did you mean" in run("e2e_mask_rcnn_R_50_FPN_1", code=2)
+    assert "there is no checkpoint at gone.safetensors" in run("gone.safetensors", code=1)

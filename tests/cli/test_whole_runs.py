@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner, Result
 
 from maskrcnn_benchmark.cli import app
@@ -88,3 +92,61 @@ def test_wrong_class_count_names_both_numbers(squares: Path, tmp_path: Path) -> 
     result = run("train", "--data", squares, "-o", tmp_path, *TINY, *words)
     assert result.exit_code == 2
     assert "NUM_CLASSES must be at least 3 (background included), got 2" in result.stderr
+
+
+PARTS = """
+from torch import nn
+from maskrcnn_benchmark.modeling import registry
+
+
+def setup_environment():
+    @registry.BACKBONES.register("users-net")
+    class UsersNet(nn.Module):
+        def __init__(self, cfg):
+            super().__init__()
+            self.out_channels = 8
+            self.fine = nn.Conv2d(3, 8, 4, stride=4)
+            self.coarse = nn.Conv2d(8, 8, 2, stride=2)
+
+        def forward(self, images):
+            fine = self.fine(images)
+            return [fine, self.coarse(fine)]
+"""
+
+
+def run_with_parts(parts: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "maskrcnn_benchmark", *map(str, words)],
+        env={**os.environ, "TORCH_DETECTRON_ENV_MODULE": str(parts)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_parts_of_the_environment_module_train_and_predict(squares: Path, tmp_path: Path) -> None:
+    parts = tmp_path / "my_parts.py"
+    parts.write_text(PARTS)
+    words = [
+        *("MODEL.BACKBONE.CONV_BODY", "users-net", "MODEL.RPN.ANCHOR_STRIDE", "(4, 8)"),
+        *(
+            "MODEL.RPN.ANCHOR_SIZES",
+            "(16, 32)",
+            "MODEL.ROI_BOX_HEAD.POOLER_SCALES",
+            "(0.25, 0.125)",
+        ),
+        *("MODEL.MASK_ON", "False", "SOLVER.MAX_ITER", "1"),
+    ]
+    folder = tmp_path / "run"
+    train = ["train", "--data", squares, "-o", folder, "--skip-test", *TINY, *words]
+    done = run_with_parts(parts, *train)
+    assert done.returncode == 0, done.stderr
+    saved = torch.load(folder / "model_final.pth", weights_only=True)["model"]
+    assert saved["backbone.coarse.weight"].shape == (8, 8, 2, 2)
+
+    done = run_with_parts(parts, "predict", folder, squares / "val", "-o", tmp_path / "found")
+    assert done.returncode == 0, done.stderr
+
+    done = run_with_parts(tmp_path / "none.py", *train)
+    assert done.returncode == 2
+    assert "TORCH_DETECTRON_ENV_MODULE must name a Python file" in done.stderr

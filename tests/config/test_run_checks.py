@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from maskrcnn_benchmark.config import Config, get_defaults
@@ -193,3 +195,49 @@ def test_sound_networks_pass(pairs: list[object]) -> None:
 
 def test_a_mask_head_on_shared_features_passes() -> None:
     make(*TRAINABLE, "MODEL.MASK_ON", True).validate_run()
+
+
+# --- keys of a variant that another would pass over ---
+
+RETINANET = ("MODEL.RETINANET_ON", True, "MODEL.BACKBONE.CONV_BODY", "R-50-FPN-RETINANET")
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        (
+            ("MODEL.CASCADE_ON", True, "MODEL.RPN_ONLY", True),
+            "there are none with MODEL.RPN_ONLY True",
+        ),
+        (("MODEL.CASCADE_ON", True, *RETINANET), "there are none with MODEL.RETINANET_ON True"),
+        (("MODEL.ROI_HEADS.NMS_TYPE", "soft_linear", *RETINANET), "is for box heads"),
+        (("MODEL.BACKBONE.NORM", "GN"), "write MODEL.RESNETS.NORM instead"),
+        (
+            ("MODEL.BACKBONE.NORM", "GN", "MODEL.BACKBONE.CONV_BODY", "FBNet"),
+            "write MODEL.FBNET.BN_TYPE instead",
+        ),
+        (
+            ("MODEL.RPN.NUM_CONVS", 2, "MODEL.RPN.RPN_HEAD", "FBNet.rpn_head"),
+            "its blocks follow MODEL.FBNET.RPN_HEAD_BLOCKS",
+        ),
+        (("MODEL.ROI_BOX_HEAD.NORM", "GN"), "write MODEL.RESNETS.NORM instead"),
+        (
+            ("MODEL.ROI_MASK_HEAD.NORM", "BN", "MODEL.MASK_ON", True),
+            "write MODEL.RESNETS.NORM instead",
+        ),
+    ],
+)
+def test_a_key_that_the_variant_would_pass_over_is_refused(
+    pairs: tuple[object, ...], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"{re.escape(str(pairs[0]))} .*{re.escape(message)}"):
+        make(*TRAINABLE, *pairs).validate_run()
+
+
+def test_what_the_variant_reads_passes() -> None:
+    make(*FPN, "MODEL.ROI_BOX_HEAD.NORM", "GN", "MODEL.RPN.NUM_CONVS", 2).validate_run()
+    make(*FPN, "MODEL.ROI_HEADS.NMS_TYPE", "soft_linear", "MODEL.CASCADE_ON", True).validate_run()
+    foreign = ("MODEL.BACKBONE.CONV_BODY", "timm/resnet18-FPN", "MODEL.BACKBONE.NORM", "FrozenBN")
+    make(*FPN, *foreign).validate_run()
+    # The head is not there: its section may say anything.
+    make(*TRAINABLE, "MODEL.ROI_MASK_HEAD.NORM", "BN").validate_run()

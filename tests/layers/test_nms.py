@@ -224,3 +224,21 @@ def test_the_operator_is_well_defined_for_the_compiler() -> None:
     boxes, scores, groups, valid = random_case(np.random.default_rng(1))
     arguments = (boxes, scores, groups, valid, 0.5, 7, 2, 1.0, True)
     torch.library.opcheck(torch.ops.maskrcnn.nms_padded.default, arguments)
+
+
+@pytest.mark.parametrize("most", [1, 5, 40])
+@pytest.mark.parametrize("spread", [30.0, 3000.0])
+def test_trying_the_best_first_changes_nothing(most: int, spread: float) -> None:
+    generator = torch.Generator().manual_seed(most)
+    corner = torch.rand(1, 2000, 2, generator=generator) * spread
+    boxes = torch.cat((corner, corner + 20), dim=2)
+    # Many equal scores: the order among them is that of the input.
+    scores = (torch.rand(1, 2000, generator=generator) * 20).round() / 20
+    groups = torch.randint(0, 7, (1, 2000), generator=generator)
+    valid = torch.rand(1, 2000, generator=generator) > 0.1
+    arguments = {"groups": groups, "valid": valid, "iou_threshold": 0.5}
+    index, kept = nms_padded(boxes, scores, max_output=most, **arguments)
+    # With as many results as candidates all are tried at once.
+    whole, whole_kept = nms_padded(boxes, scores, max_output=2000, **arguments)
+    assert kept.sum() == min(most, int(whole_kept.sum()))
+    assert torch.equal(index[kept], whole[0, : int(kept.sum())])

@@ -1,7 +1,9 @@
 import contextlib
+import errno
 import io
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,13 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from maskrcnn_benchmark.errors import DatasetError
+from maskrcnn_benchmark.errors import ConfigError, DatasetError, MaskRCNNError
 from maskrcnn_benchmark.predict import Predictor, predict_folder
-from maskrcnn_benchmark.predict.folder import find_images, name_pictures
+from maskrcnn_benchmark.predict import folder as folder_module
+from maskrcnn_benchmark.predict.journal import Journal
 from maskrcnn_benchmark.results.detections import Detections
+from maskrcnn_benchmark.results.instance_png import read_png
+from maskrcnn_benchmark.results.writers import read_csv
 from maskrcnn_benchmark.structures.sizes import HeightWidth
 
 from .conftest import MakeRun
@@ -91,29 +96,6 @@ def test_what_was_done_is_kept_when_the_work_is_interrupted(images: Path, tmp_pa
     assert len(content["images"]) == len(content["annotations"]) == 2
 
 
-def test_inputs_are_files_and_folders_each_once(images: Path) -> None:
-    odd = images / "photo.xyz"
-    Image.new("RGB", (4, 4)).save(odd, format="PNG")
-    found = find_images([images / "b.png", odd, images, str(images / "a.jpg")])
-    assert [path.name for path in found] == ["b.png", "photo.xyz", "a.jpg", "c.PNG"]
-
-
-def test_nothing_to_do_is_an_error(images: Path, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="there is no file or folder"):
-        find_images([images, tmp_path / "absent"])
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    with pytest.raises(DatasetError, match=r"no image in '.*empty'"):
-        find_images([empty])
-    with pytest.raises(DatasetError, match="no image in nothing"):
-        find_images([])
-
-
-def test_pictures_of_one_name_are_numbered() -> None:
-    files = [Path("x/a.png"), Path("x/a.jpg"), Path("y/A.png"), Path("y/b.png")]
-    assert list(name_pictures(files).values()) == ["a.jpg", "a_2.jpg", "A_3.jpg", "b.jpg"]
-
-
 def test_images_are_never_replaced_by_pictures(images: Path) -> None:
     before = (images / "a.jpg").read_bytes()
     with pytest.raises(DatasetError, match="choose another output folder"):
@@ -129,3 +111,136 @@ def test_a_predictor_does_the_work(images: Path, tmp_path: Path, make_run: MakeR
     content = json.loads(report.predictions.read_text())
     assert content["categories"] == [{"id": 7, "name": "square"}, {"id": 3, "name": "circle"}]
     assert len(content["annotations"]) == report.num_objects > 0
+
+
+def test_a_second_call_goes_on_where_the_first_stopped(
+    images: Path, tmp_path: Path, make_run: MakeRun
+) -> None:
+    run, output = make_run(), tmp_path / "out"
+    predictor = Predictor(run, score_threshold=0.0)
+    first = predict_folder(predictor, [images / "a.jpg", images / "b.png"], output)
+    assert (first.num_earlier, len(first.pictures)) == (0, 2)
+    before = (output / "a.jpg").stat().st_mtime_ns
+    second = predict_folder(predictor, [images], output)
+    assert (second.num_earlier, len(second.pictures)) == (2, 3)
+    assert (output / "a.jpg").stat().st_mtime_ns == before
+    content = json.loads(second.predictions.read_text())
+    assert [Path(each["file_name"]).name for each in content["images"]] == [
+        "a.jpg",
+        "b.png",
+        "c.PNG",
+    ]
+    assert len({each["id"] for each in content["annotations"]}) == len(content["annotations"])
+    assert second.num_objects == len(content["annotations"]) > first.num_objects
+    # Everything as in one go.
+    whole = predict_folder(predictor, [images], tmp_path / "whole")
+    assert json.loads(whole.predictions.read_text()) == content
+    # A picture that is gone and an image that is new are looked at again; other settings begin anew.
+    (output / "b.jpg").unlink()
+    Image.new("RGB", (70, 60)).save(images / "c.PNG")
+    third = predict_folder(predictor, [images], output)
+    assert third.num_earlier == 1
+    other = Predictor(run, score_threshold=0.1)
+    assert predict_folder(other, [images], output).num_earlier == 0
+    assert predict_folder(other, [images], output, resume=False).num_earlier == 0
+    assert predict_folder(other, [images], output).num_earlier == 3
+
+
+def test_a_killed_process_has_its_lines(images: Path, tmp_path: Path, make_run: MakeRun) -> None:
+    predictor = Predictor(make_run(), score_threshold=0.0)
+    expected = predict_folder(predictor, [images], tmp_path / "whole")
+    output = tmp_path / "out"
+    output.mkdir()
+    journal = Journal(output, settings={**predictor.settings, "formats": ["coco"]})
+    for number, name in enumerate(("a.jpg", "b.png"), start=1):
+        journal.add(images / name, predictor(images / name), image_id=number)
+        Image.new("RGB", (2, 2)).save(output / f"{name[0]}.jpg")
+    assert journal._file is not None
+    journal._file.close()  # Killed: nothing is brought to an end, and the last line is a half one.
+    with (output / "predictions.jsonl").open("a") as file:
+        file.write('{"image": {"id": 3, ')
+    report = predict_folder(predictor, [images], output)
+    assert report.num_earlier == 2
+    assert json.loads(report.predictions.read_text()) == json.loads(
+        expected.predictions.read_text()
+    )
+    assert not (output / "predictions.jsonl").exists()
+
+
+def test_batches_write_the_same(images: Path, tmp_path: Path, make_run: MakeRun) -> None:
+    Image.new("RGB", (60, 80)).save(images / "d.png")
+    (images / "aa.png").write_bytes(b"not an image")
+    run = make_run()
+    reports = [
+        predict_folder(
+            Predictor(run, score_threshold=0.0, batch_size=size), [images], tmp_path / str(size)
+        )
+        for size in (1, 3)
+    ]
+    one, three = (json.loads(report.predictions.read_text()) for report in reports)
+    assert [each["id"] for each in one["images"]] == [1, 3, 4, 5]
+    assert one["images"] == three["images"]
+    assert len(one["annotations"]) == len(three["annotations"])
+    assert list(reports[1].skipped) == [images / "aa.png"]
+
+
+def test_every_format_is_written(images: Path, tmp_path: Path, make_run: MakeRun) -> None:
+    (images / "sub").mkdir()
+    Image.new("RGB", (80, 60)).save(images / "sub" / "a.png")
+    predictor = Predictor(make_run(), score_threshold=0.0)
+    output = tmp_path / "out"
+    report = predict_folder(
+        predictor,
+        [images],
+        output,
+        formats=["labelme", "yolo", "csv", "png"],
+        recursive=True,
+        with_pictures=False,
+    )
+    assert not report.pictures
+    found = predictor(images / "sub" / "a.png")
+    again = read_png(output / "instances" / "sub" / "a.png")
+    assert again.labels.tolist() == found.labels.tolist()
+    labelme = json.loads((output / "labelme" / "sub" / "a.json").read_text())
+    assert Path(labelme["imagePath"]) == images / "sub" / "a.png"
+    assert (output / "labels" / "classes.txt").read_text() == "square\ncircle"
+    lines = (output / "labels" / "sub" / "a.txt").read_text().splitlines()
+    assert len(lines) <= len(found)
+    tables = read_csv(output / "predictions.csv", predictor.class_names)
+    assert sum(map(len, tables)) == report.num_objects
+    own = next(each for each in tables if each.path == str(images / "sub" / "a.png"))
+    np.testing.assert_allclose(own.boxes, found.boxes, atol=1e-4)
+
+
+def test_a_full_disk_is_said_and_the_rest_goes_on_later(
+    images: Path, tmp_path: Path, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor = Predictor(make_run(), score_threshold=0.0)
+    writes: list[Path] = []
+    write_picture = folder_module._write_picture
+
+    def full(path: Path, picture: Image.Image) -> None:
+        writes.append(path)
+        if len(writes) == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        write_picture(path, picture)
+
+    monkeypatch.setattr(folder_module, "_write_picture", full)
+    with pytest.raises(MaskRCNNError, match=r"the disk is full: .*results of 1 images are kept"):
+        predict_folder(predictor, [images], tmp_path / "out")
+    assert predict_folder(predictor, [images], tmp_path / "out").num_earlier == 1
+
+
+def test_a_mistyped_format_is_named(images: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match="expected some of coco, labelme, yolo, csv, png, got voc"
+    ):
+        predict_folder(find_center, [images], tmp_path / "out", formats=["voc"])
+
+
+def test_pictures_are_shown(images: Path, tmp_path: Path) -> None:
+    shown: list[str] = []
+    predict_folder(
+        find_center, [images], tmp_path / "out", show=lambda _, name: shown.append(Path(name).name)
+    )
+    assert shown == ["a.jpg", "b.png", "c.PNG"]

@@ -1,3 +1,4 @@
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -167,4 +168,28 @@ def test_images_beyond_reason_are_refused(tmp_path: Path, monkeypatch: pytest.Mo
     assert read_image(path).size == (60, 50)  # PIL would warn
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(DatasetError, match="exceeds limit"):
+        read_image(path)
+
+
+def test_of_an_animation_it_is_said_that_the_rest_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = (Image.new("RGB", (5, 4), color) for color in ((255, 0, 0), (0, 0, 255)))
+    path = save(tmp_path / "a.gif", first, save_all=True, append_images=[second])
+    with caplog.at_level("WARNING", logger="maskrcnn_benchmark"):
+        read_image(path)
+    assert "a.gif' is an animation of 2 pictures: the first one is taken" in caplog.text
+    caplog.clear()
+    read_image(save(tmp_path / "b.gif", first))
+    assert not caplog.text
+
+
+def test_an_image_of_30000_by_30000_pixels_is_refused_with_a_way_out(tmp_path: Path) -> None:
+    # The header alone says so: nothing is decoded.
+    data = bytearray(save(tmp_path / "a.png", Image.new("L", (1, 1))).read_bytes())
+    data[16:24] = (30000).to_bytes(4, "big") * 2
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    path = tmp_path / "huge.png"
+    path.write_bytes(data)
+    with pytest.raises(DatasetError, match=r"huge\.png' .*900000000 pixels.*MAX_IMAGE_PIXELS"):
         read_image(path)

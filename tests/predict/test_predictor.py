@@ -1,4 +1,6 @@
 import json
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +9,10 @@ import torch
 from PIL import Image
 
 from maskrcnn_benchmark.config import get_defaults
-from maskrcnn_benchmark.errors import DatasetError, ShapeError
+from maskrcnn_benchmark.errors import ConfigError, DatasetError, ShapeError
 from maskrcnn_benchmark.predict import Predictor
 from maskrcnn_benchmark.results.detections import Detections
+from maskrcnn_benchmark.results.masks import decode_mask
 
 from .conftest import CLASS_NAMES, MakeRun
 
@@ -57,6 +60,125 @@ def test_an_image_gives_the_same_alone_and_among_others(make_run: MakeRun) -> No
     for image, found in zip(images, predictor(images), strict=True):
         assert_same(found, predictor(image))
     assert predictor([]) == []
+
+
+SIZES = [(60, 90), (90, 60), (60, 92), (100, 40), (60, 90), (62, 90), (60, 90)]
+
+
+def close(first: Detections, second: Detections) -> None:
+    assert len(first) == len(second) > 0
+    np.testing.assert_array_equal(first.labels, second.labels)
+    np.testing.assert_allclose(first.boxes, second.boxes, atol=1e-4)
+    np.testing.assert_allclose(first.scores, second.scores, atol=1e-5)
+    assert first.image_size == second.image_size
+    for a, b in zip(first.masks or (), second.masks or (), strict=True):
+        assert np.mean(decode_mask(a) != decode_mask(b)) < 1e-3
+
+
+@pytest.mark.parametrize("batch_size", [2, 3, 16])
+def test_a_batch_of_unlike_sizes_gives_what_single_images_give(
+    make_run: MakeRun, batch_size: int
+) -> None:
+    run = make_run()
+    one_by_one = Predictor(run, score_threshold=0.0)
+    batches = Predictor(run, score_threshold=0.0, batch_size=batch_size)
+    images = [make_image(*size, seed=seed) for seed, size in enumerate(SIZES)]
+    found = batches(images)
+    for image, own in zip(images, found, strict=True):
+        close(own, one_by_one(image))
+
+
+def test_images_are_read_when_their_turn_comes(make_run: MakeRun) -> None:
+    predictor = Predictor(make_run(), score_threshold=0.0, batch_size=2)
+    read = []
+
+    def images() -> Iterator[np.ndarray]:
+        for seed in range(40):
+            read.append(seed)
+            yield make_image(60, 90, seed=seed)
+
+    iterator = predictor.iterate(images())
+    assert next(iterator)[0] == 0
+    assert len(read) == 2
+    iterator.close()
+
+
+def test_bad_images_among_others_can_be_skipped(make_run: MakeRun, tmp_path: Path) -> None:
+    predictor = Predictor(make_run(), batch_size=2)
+    skipped: dict[int, str] = {}
+    images = [make_image(), tmp_path / "absent.png", make_image(), np.zeros((2000, 1, 3), np.uint8)]
+    found = dict(
+        predictor.iterate(images, skipped=lambda index, error: skipped.update({index: str(error)}))
+    )
+    assert sorted(found) == [0, 2]
+    assert sorted(skipped) == [1, 3]
+    assert "absent.png" in skipped[1]
+
+
+def test_test_time_augmentation_looks_again(make_run: MakeRun) -> None:
+    run, image = make_run(), make_image()
+    plain = Predictor(run, score_threshold=0.0)(image)
+    augmented = Predictor(run, score_threshold=0.0, test_time_aug=True)
+    first, second = augmented([image, make_image(90, 60)])
+    assert second.image_size == (90, 60)
+    assert len(first) > 0
+    assert first.scores.tolist() != plain.scores.tolist()
+    assert first.masks is not None
+    sized = make_run("TEST.BBOX_AUG.SCALES", (64,), name="sized")
+    scaled = Predictor(sized, score_threshold=0.0, test_time_aug=True)(image)
+    assert scaled.scores.tolist() != first.scores.tolist()
+
+
+def test_bfloat16_is_near(make_run: MakeRun) -> None:
+    run, image = make_run(), make_image()
+    expected = Predictor(run, score_threshold=0.0)(image)
+    predictor = Predictor(run, score_threshold=0.0, dtype="bfloat16")
+    weights = {name: value.dtype for name, value in predictor.network.named_parameters()}
+    assert set(weights.values()) == {torch.bfloat16}
+    found = predictor(image)
+    assert found.boxes.dtype == np.float32
+    assert found.masks is not None
+    np.testing.assert_allclose(np.sort(found.scores)[-3:], np.sort(expected.scores)[-3:], atol=0.05)
+
+
+def test_settings_that_do_not_go_together_are_refused(make_run: MakeRun) -> None:
+    run = make_run()
+    with pytest.raises(ConfigError, match="batch_size must be at least 1, got 0"):
+        Predictor(run, batch_size=0)
+    with pytest.raises(ConfigError, match="expected one of float32, bfloat16, float16"):
+        Predictor(run, dtype="float64")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="float16 needs a GPU"):
+        Predictor(run, dtype="float16", device="cpu")
+    with pytest.raises(ConfigError, match="not compiled"):
+        Predictor(run, compile=True, test_time_aug=True)
+    with pytest.raises(ConfigError, match="at least 32 pixels a side, got 8"):
+        Predictor(run, tile=8)
+    with pytest.raises(ConfigError, match="overlap of tiles must be"):
+        Predictor(run, tile=64, overlap=1.0)
+
+
+@pytest.mark.slow
+def test_one_compiled_graph_serves_all_sizes(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch._dynamo.testing import CompileCounterWithBackend
+
+    # The traced graph runs as it is: generating C++ takes minutes, and is torch's own affair.
+    counter = CompileCounterWithBackend("aot_eager")
+    compile_with = partial(torch.compile, backend=counter)
+    monkeypatch.setattr(torch, "compile", compile_with)
+    torch.compiler.reset()
+    run = make_run()
+    predictor = Predictor(run, score_threshold=0.0, compile=True)
+    eager = Predictor(run, score_threshold=0.0)
+    # Maps of one column, those of an image thinner than 65 pixels, would be a graph of their own.
+    compiled = []
+    for size in ((60, 90), (90, 60), (62, 90), (100, 80)):
+        close(predictor(make_image(*size)), eager(make_image(*size)))
+        compiled.append(counter.frame_count)
+    assert compiled[0] > 0
+    assert len(set(compiled)) == 1
+    torch.compiler.reset()
 
 
 def test_thresholds_decide_what_is_returned(make_run: MakeRun) -> None:

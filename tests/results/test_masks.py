@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -130,3 +132,31 @@ def test_targets_encode_whichever_way_they_are_kept() -> None:
     as_bitmaps = as_polygons.convert("mask")
     assert encode_targets(as_polygons) == encode_targets(as_bitmaps)
     assert [rle["size"] for rle in encode_targets(as_polygons)] == [[9, 12]] * 2
+
+
+LARGE_IMAGE = """
+import resource, sys, torch
+from maskrcnn_benchmark.results.masks import encode_predictions
+
+random = torch.Generator().manual_seed(0)
+masks = torch.rand(500, 28, 28, generator=random)
+corners = torch.rand(500, 2, generator=random) * 9000
+boxes = torch.cat((corners, corners + torch.rand(500, 2, generator=random) * 1000), dim=1)
+boxes[0] = torch.tensor([0.0, 0, 9999, 9999])
+style = sys.argv[1]
+encode_predictions(masks[-2:], boxes[-2:], height=10000, width=10000, style=style)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+found = encode_predictions(masks, boxes, height=10000, width=10000, style=style)
+print(len(found), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in other units elsewhere")
+@pytest.mark.parametrize("style", ["integer", "grid"])
+def test_many_masks_of_a_large_image_take_less_than_a_gigabyte(style: str) -> None:
+    command = [sys.executable, "-c", LARGE_IMAGE, style]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    count, kilobytes = map(int, output.split())
+    assert count == 500
+    assert kilobytes < 0.8 * 2**20

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from maskrcnn_benchmark.errors import DatasetError
 from maskrcnn_benchmark.results.detections import Detections
-from maskrcnn_benchmark.results.writers import write_coco, write_csv, write_json
+from maskrcnn_benchmark.results.writers import read_csv, write_coco, write_csv, write_json
 from maskrcnn_benchmark.structures.sizes import HeightWidth
 
 
@@ -44,3 +45,26 @@ def test_what_cannot_be_written_leaves_the_old_file(tmp_path: Path) -> None:
         write_json(path, [object()])
     assert json.loads(path.read_text()) == [1]
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_csv_comes_back(tmp_path: Path) -> None:
+    first = make_detections()
+    write_csv(tmp_path / "a.csv", [first, first.with_source(path="b.jpg")])
+    again = read_csv(tmp_path / "a.csv", first.class_names)
+    assert [found.path for found in again] == ["a.jpg", "b.jpg"]
+    for found in again:
+        assert found.boxes.tolist() == first.boxes.tolist()
+        assert found.scores.tolist() == first.scores.tolist()
+        assert found.labels.tolist() == first.labels.tolist()
+        assert found.image_size == first.image_size
+    assert [found.image_id for found in again] == [3, None]
+
+
+def test_other_csv_files_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("image_id,path\n")
+    with pytest.raises(DatasetError, match="lacks the columns class, image_height"):
+        read_csv(path, ["__background__"])
+    write_csv(path, [make_detections()])
+    with pytest.raises(DatasetError, match=r"a\.csv: .*not in list"):
+        read_csv(path, ["__background__", "cat"])

@@ -15,7 +15,7 @@ from maskrcnn_benchmark.checkpoint.dialects import (
 )
 from maskrcnn_benchmark.checkpoint.dialects.base import Dialect, Shapes
 
-__all__ = ["DIALECTS", "NAMES", "find_dialect"]
+__all__ = ["DIALECTS", "NAMES", "UNKNOWN", "find_dialect"]
 
 # In the order in which they are asked: torchvision shares names of its RPN with this package, timm those of ResNets
 # with torchvision (timm is asked for those without classifier).
@@ -35,6 +35,9 @@ NAMES = {
     "mmdet": "mmdetection",
     "timm": "timm",
 }
+
+# Short name where none of them knows the names in a file.
+UNKNOWN = "unknown"
 
 
 def find_dialect(names: Shapes) -> Dialect | None:

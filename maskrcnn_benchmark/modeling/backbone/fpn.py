@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
@@ -96,8 +97,7 @@ class FPN(nn.Module):
         results = [self._layer(-1)(merged)]
         for index in range(len(features) - 2, -1, -1):
             lateral = self._inner(index)(features[index])
-            # Nearest by size: equal to a factor of 2 where the sizes are even, and defined where they are not.
-            merged = lateral + F.interpolate(merged, size=lateral.shape[-2:], mode="nearest")
+            merged = _add_coarser(lateral, merged)
             results.insert(0, self._layer(index)(merged))
         if self.top_blocks is not None:
             results.extend(self.top_blocks(results[-1], features[-1]))
@@ -108,3 +108,22 @@ class FPN(nn.Module):
 
     def _layer(self, index: int) -> nn.Module:
         return self.get_submodule(f"fpn_layer{self.levels[index]}")
+
+
+def _add_coarser(lateral: Tensor, coarse: Tensor) -> Tensor:
+    """A fresh map (B, C, H, W) plus the coarser one, its cells repeated; eagerly without a tensor of its own."""
+    height, width = lateral.shape[-2:]
+    if torch.compiler.is_compiling():
+        return lateral + F.interpolate(coarse, size=(height, width), mode="nearest")
+    is_double = (height, width) == (2 * coarse.shape[-2], 2 * coarse.shape[-1])
+    # Channels innermost: every cell is added as a whole to the four it covers.
+    if (
+        is_double
+        and not torch.is_grad_enabled()
+        and lateral.is_contiguous(memory_format=torch.channels_last)
+    ):
+        cells = lateral.unflatten(3, (-1, 2)).unflatten(2, (-1, 2))  # (B, C, H / 2, 2, W / 2, 2)
+        cells.add_(coarse[:, :, :, None, :, None])
+        return lateral
+    # Nearest by size: equal to a factor of 2 where the sizes are even, and defined where they are not.
+    return F.interpolate(coarse, size=(height, width), mode="nearest").add_(lateral)

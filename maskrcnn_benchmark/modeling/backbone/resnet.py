@@ -214,6 +214,9 @@ class ResNet(ResNetStages):
             with_dcn: as there.
             modulated: as there.
             deformable_groups: as there.
+
+        Raises:
+            ConfigError: for a depth or numbers of stages that do not exist.
         """
         super().__init__(
             stages=stages,
@@ -236,6 +239,11 @@ class ResNet(ResNetStages):
             out_channels=stem_channels,
             norm=partial(make_norm, stem_norm, num_groups=norm_groups, eps=norm_eps),
         )
+        if freeze_at > len(stages) + 1:
+            raise ConfigError(
+                f"freeze_at (MODEL.BACKBONE.FREEZE_CONV_BODY_AT): expected at most {len(stages) + 1}, the stem and "
+                f"{len(stages)} stages, got {freeze_at}; 0 freezes none."
+            )
         for index in range(freeze_at):
             part = self.stem if index == 0 else self.get_submodule(f"layer{index}")
             part.requires_grad_(requires_grad=False)

@@ -71,6 +71,7 @@ class ROIHeads(nn.Module):
             proposals: regions.
             image_sizes: (B, 2) height and width without padding.
         """
+        features = _to_float32(features)
         detections: PaddedDetections = self.box(features, proposals, image_sizes)
         if self.mask is not None:
             detections = detections._replace(masks=self.mask(features, detections))
@@ -94,6 +95,7 @@ class ROIHeads(nn.Module):
             targets: ground truth.
             image_sizes: (B, 2) height and width without padding; a cascade needs them.
         """
+        features = _to_float32(features)
         regions, (x, rows), losses = self.box.forward_training(
             features, proposals, targets, image_sizes
         )
@@ -114,3 +116,8 @@ class ROIHeads(nn.Module):
                 shared_features=shared if self.share_box_features_with_keypoints else None,
             )
         return losses
+
+
+def _to_float32(features: Sequence[Tensor]) -> list[Tensor]:
+    """Maps as RoIAlign reads them, in mixed precision converted once for all heads."""
+    return [feature.float() for feature in features]

@@ -123,7 +123,8 @@ def test_weights_of_imagenet(conv_body: str, repository: Path) -> None:
     assert {"fc.weight", "fc.bias"} < set(converted.unused)
     cfg = get_defaults()
     cfg.merge_from_file(repository / "configs/e2e_faster_rcnn_R_50_FPN_1x.yaml")
-    cfg.merge_from_list(["MODEL.BACKBONE.CONV_BODY", conv_body, "MODEL.BACKBONE.NORM", "FrozenBN"])
+    norm = "MODEL.RESNETS.NORM" if conv_body.startswith("R-") else "MODEL.BACKBONE.NORM"
+    cfg.merge_from_list(["MODEL.BACKBONE.CONV_BODY", conv_body, norm, "FrozenBN"])
     cfg.merge_from_list(["MODEL.RESNETS.RES2_OUT_CHANNELS", 64])
     model = build_model(cfg)
     match = load_state_dict(model, converted.weights)

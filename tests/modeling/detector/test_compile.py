@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from torch._dynamo.utils import counters
 
 from maskrcnn_benchmark.structures.padded import PaddedDetections, PaddedTargets, Proposals
 from tests.thin_models import Kind, make_images, make_target, thin_detector
@@ -53,6 +54,49 @@ def test_detecting_is_one_graph(kind: Kind) -> None:
     assert expected.masks is not None
     assert expected.keypoints is not None
     assert expected.valid.sum() > 20
+    assert_same(got, expected)
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_every_size_is_compiled_once(dynamic: bool) -> None:
+    model = thin_detector().eval()
+    compiled = torch.compile(model.detect, fullgraph=True, backend="aot_eager", dynamic=dynamic)
+    counters.clear()
+    with torch.no_grad():
+        # Two shapes, each with images of several sizes inside: the bucket counts, not what is in it.
+        for height, width in ((96, 128), (96, 160), (96, 128), (96, 160)):
+            images = torch.randn(2, 3, height, width).contiguous(memory_format=torch.channels_last)
+            for shorter in (0.0, 5.0):
+                found = compiled(images, torch.tensor([[height - shorter, width], [height, width]]))
+                assert found.valid.any()
+    assert counters["graph_break"] == {}
+    assert counters["stats"]["unique_graphs"] == (1 if dynamic else 2)
+
+
+def test_training_is_compiled_a_few_times_for_any_targets() -> None:
+    model, images = thin_detector().train(), make_batch()
+    compiled = torch.compile(model.compute_losses, fullgraph=True, backend="aot_eager")
+    counters.clear()
+    graphs = []
+    # Outlines of masks are of any length, so the second batch makes their lengths symbols.
+    for counts in ((3, 1), (2, 3), (4, 0), (2, 2), (5, 3), (7, 6)):
+        targets = PaddedTargets.from_boxlists(
+            [make_target(90, 120, count=counts[0]), make_target(96, 128, count=counts[1])],
+            with_masks=True,
+        )
+        sum(compiled(images, SIZES, targets).values()).backward()
+        graphs.append(counters["stats"]["unique_graphs"])
+    assert counters["graph_break"] == {}
+    assert graphs[0] == 1
+    assert graphs[-1] == graphs[2] <= 3
+
+
+def test_mixed_precision_is_one_graph() -> None:
+    model, images = thin_detector(), make_batch()
+    compiled = torch.compile(model.detect, fullgraph=True, backend="aot_eager")
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        expected, got = model.detect(images, SIZES), compiled(images, SIZES)
+    assert expected.boxes.dtype == expected.masks.dtype == torch.float32
     assert_same(got, expected)
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from maskrcnn_benchmark.layers.linear import Linear
+
 
 class BoxPredictor(nn.Module):
     """Two linear layers, on features averaged over space if they have any."""
@@ -20,8 +22,8 @@ class BoxPredictor(nn.Module):
             class_agnostic: one box for background and one for all classes, instead of one for each class.
         """
         super().__init__()
-        self.cls_score = nn.Linear(in_channels, num_classes)
-        self.bbox_pred = nn.Linear(in_channels, 4 * (2 if class_agnostic else num_classes))
+        self.cls_score = Linear(in_channels, num_classes)
+        self.bbox_pred = Linear(in_channels, 4 * (2 if class_agnostic else num_classes))
         nn.init.normal_(self.cls_score.weight, std=0.01)
         nn.init.normal_(self.bbox_pred.weight, std=0.001)
         for layer in (self.cls_score, self.bbox_pred):
