@@ -28,7 +28,11 @@ from maskrcnn_benchmark.checkpoint.matching import (
 )
 from maskrcnn_benchmark.checkpoint.opening import LoadedFile, fetch, open_file
 from maskrcnn_benchmark.checkpoint.optimizer_state import restore_optimizer
-from maskrcnn_benchmark.checkpoint.requirements import check_match, describe_other_classes
+from maskrcnn_benchmark.checkpoint.requirements import (
+    check_finite,
+    check_match,
+    describe_other_classes,
+)
 from maskrcnn_benchmark.errors import CheckpointError
 from maskrcnn_benchmark.utils.atomic import atomic_write
 from maskrcnn_benchmark.utils.comm import is_main_process
@@ -219,6 +223,7 @@ class Checkpointer:
         opened = f if isinstance(f, LoadedFile) else self.open(f)
         state = self.model.state_dict()
         loaded = adapt_input_channels(state, opened.converted.weights)
+        check_finite(loaded, source=opened.path)
         match = match_weights(state, loaded)
         if match.pairs or match.mismatched:
             check_match(

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 # What files of other programs leave out because it follows from the rest: Detectron folds the statistics of
 # frozen norms into scale and shift, and its anchors are made anew.
 IMPLIED = re.compile(r"\.(running_(mean|var)|num_batches_tracked|cell_anchors\.\d+)$")
+# Norms count the batches that they have seen: nothing that a model without such norms misses.
+_COUNTER = ".num_batches_tracked"
 
 StateDict = Mapping[str, Tensor]
 
@@ -79,7 +81,7 @@ def match_weights(model_state: StateDict, loaded: StateDict) -> WeightMatch:
         pairs=pairs,
         mismatched=mismatched,
         missing=[key for key in model_state if key not in found],
-        unexpected=[key for key in loaded if key not in used],
+        unexpected=[key for key in loaded if key not in used and not key.endswith(_COUNTER)],
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from maskrcnn_benchmark.checkpoint.matching import (
@@ -145,3 +146,17 @@ def _classes_of(key: str, state: Mapping[str, Tensor], *, name: str = "") -> int
         # A transposed convolution: (in, out, 4, 4).
         return rows[1] if len(rows) == 4 else rows[0]
     return 0 if "bbox_pred" in key else rows[0]
+
+
+def check_finite(loaded: Mapping[str, Tensor], *, source: str) -> None:
+    """Refuse weights that are not numbers: everything computed from them would be none either.
+
+    Raises:
+        CheckpointError: naming the first such weight.
+    """
+    bad = [name for name, value in loaded.items() if not bool(torch.isfinite(value).all())]
+    if bad:
+        raise CheckpointError(
+            f"{source}: {len(bad)} of its {len(loaded)} weights hold values that are not finite (NaN or infinite), the "
+            f"first is {bad[0]}. The training that wrote it had diverged; take an earlier checkpoint"
+        )

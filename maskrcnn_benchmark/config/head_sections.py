@@ -180,13 +180,12 @@ class RoiMaskHead(Section):
     )
     POSTPROCESS_MASKS: bool = Field(
         default=False,
-        description="The model returns masks pasted into the image instead of RESOLUTION x "
-        "RESOLUTION probabilities.",
+        description="Kept for old files; True is refused: evaluation and Predictor paste masks into the image.",
     )
     POSTPROCESS_MASKS_THRESHOLD: float = Field(
         default=0.5,
         le=1,
-        description="Probability above which a pixel belongs to the object; below 0 = wherever it is not 0.",
+        description="Has no effect; kept for old files.",
     )
     DILATION: Size = Field(default=1, description="Dilation of the 3x3 convolutions.")
     USE_GN: bool = Field(

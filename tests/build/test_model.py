@@ -37,6 +37,8 @@ ALL_CONFIGS = sorted(file.relative_to(CONFIGS).as_posix() for file in CONFIGS.rg
 
 FPN = "e2e_mask_rcnn_R_50_FPN_1x.yaml"
 C4 = "e2e_mask_rcnn_R_50_C4_1x.yaml"
+FOREIGN = "mobilenet/mask_rcnn_mobilenet_v2_FPN.yaml"
+SIX_SCALES = tuple(0.25 / 2**level for level in range(6))
 
 
 def load(file: str, *overrides: Any) -> Config:
@@ -330,6 +332,12 @@ def test_the_model_is_laid_out_for_convolutions() -> None:
         (C4, "MODEL.RESNETS.BACKBONE_OUT_CHANNELS", 512, "1024"),
         (FPN, "MODEL.RPN.ANCHOR_STRIDE", (4, 8, 16, 32), "strides"),
         (FPN, "MODEL.RPN.ANCHOR_SIZES", (32, 64), "sizes"),
+        (FPN, "MODEL.ROI_MASK_HEAD.POOLER_SCALES", (0.0625,), "Use (0.25, 0.125, 0.0625, 0.03125)"),
+        (FPN, "MODEL.ROI_BOX_HEAD.POOLER_SCALES", (0.125, 0.0625), "(4, 8, 16, 32, 64)"),
+        (FOREIGN, "MODEL.ROI_BOX_HEAD.POOLER_SCALES", SIX_SCALES, "gives 5 maps"),
+        (FOREIGN, "MODEL.RPN.ANCHOR_STRIDE", (4, 8, 16, 32, 64, 128), "gives 5 maps"),
+        (FPN, "MODEL.BACKBONE.FREEZE_CONV_BODY_AT", 6, "at most 5"),
+        (C4, "MODEL.BACKBONE.FREEZE_CONV_BODY_AT", 5, "at most 4"),
     ],
 )
 def test_a_wrong_name_or_number_is_named(file: str, key: str, value: Any, message: str) -> None:

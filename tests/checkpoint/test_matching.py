@@ -145,3 +145,12 @@ def test_exact_loading_wants_every_weight_by_its_own_name(caplog):
         load_exactly(target, state, source="x.pth")
     with pytest.raises(CheckpointError, match=r"x\.pth was saved from a different model"):
         load_exactly(Detector(classes=5), source.state_dict(), source="x.pth")
+
+
+def test_counters_of_batches_are_not_reported(caplog):
+    model = nn.ModuleDict({"conv": nn.Conv2d(3, 4, 1, bias=False)})
+    loaded = {"conv.weight": torch.ones(4, 3, 1, 1), "bn.num_batches_tracked": torch.tensor(5)}
+    with caplog.at_level(logging.INFO):
+        match = load_state_dict(model, {**loaded, "fc.bias": torch.ones(2)})
+    assert match.unexpected == ["fc.bias"]
+    assert "num_batches_tracked" not in caplog.text

@@ -9,7 +9,7 @@ from torch import nn
 from maskrcnn_benchmark.checkpoint.checkpointer import Checkpointer
 from maskrcnn_benchmark.checkpoint.dialects.base import Converted
 from maskrcnn_benchmark.checkpoint.opening import LoadedFile
-from maskrcnn_benchmark.checkpoint.requirements import is_class_layer
+from maskrcnn_benchmark.checkpoint.requirements import check_finite, is_class_layer
 from maskrcnn_benchmark.errors import CheckpointError
 
 LAYERS = {
@@ -153,3 +153,13 @@ def test_on_a_terminal_the_table_is_drawn(monkeypatch, capsys):
     output = capsys.readouterr().out
     assert "roi_heads.box" in output
     assert "┃" in output
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_numbers_are_refused(value: float) -> None:
+    loaded = {"good": torch.ones(3), "count": torch.tensor(7), "bad": torch.tensor([0.0, value])}
+    with pytest.raises(
+        CheckpointError, match=r"run\.pth: 1 of its 3 weights .* the\s+first is bad"
+    ):
+        check_finite(loaded, source="run.pth")
+    check_finite({"good": torch.ones(3)}, source="run.pth")

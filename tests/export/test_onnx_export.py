@@ -7,7 +7,7 @@ import onnx
 import pytest
 import torch
 
-from maskrcnn_benchmark.errors import ExportError
+from maskrcnn_benchmark.errors import CheckpointError, ExportError
 from maskrcnn_benchmark.export.graph import DetectionGraph
 from maskrcnn_benchmark.export.onnx_export import export_onnx
 from maskrcnn_benchmark.export.verification import Differences, Tolerance, compare
@@ -76,6 +76,12 @@ def test_it_finds_what_pytorch_finds(name, tmp_path):
 def test_other_parts(name, tmp_path):
     model = OTHERS[name]()
     path = export_onnx(graph_of(model), tmp_path / "model.onnx")
+    try:
+        OnnxDetector(path)
+    except CheckpointError as error:
+        if "Install a newer onnxruntime" not in str(error):
+            raise
+        pytest.skip(str(error))  # That of Python 3.10 has no DeformConv.
     _, differences = check(model, path)
     assert differences.detections >= 100
 

@@ -76,7 +76,8 @@ def open_session(path: str | os.PathLike[str], *, device: str = "cpu", threads: 
     try:
         return onnxruntime.InferenceSession(os.fspath(path), options, providers=providers)
     except Exception as error:  # ONNX Runtime has many kinds of errors, none of them public.
-        raise CheckpointError(
-            f"{path} cannot be run by ONNX Runtime: {str(error).strip().splitlines()[0]}. "
-            "Is it a whole .onnx file? Write it again with `maskrcnn export`"
-        ) from error
+        reason = str(error).strip().splitlines()[0]
+        cure = "Is it a whole .onnx file? Write it again with `maskrcnn export`"
+        if "NOT_IMPLEMENTED" in reason:  # DeformConv is younger than the rest.
+            cure = f"Install a newer onnxruntime, this is {onnxruntime.__version__}"
+        raise CheckpointError(f"{path} cannot be run by ONNX Runtime: {reason}. {cure}") from error

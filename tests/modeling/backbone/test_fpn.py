@@ -95,3 +95,19 @@ def test_group_norm_and_relu() -> None:
     plain = FPN(in_channels=CHANNELS, out_channels=6)
     names = [name for name, _ in plain.named_parameters() if name.startswith("fpn_inner1")]
     assert names == ["fpn_inner1.weight", "fpn_inner1.bias"]
+
+
+@pytest.mark.parametrize("size", [(64, 96), (50, 70)])
+@pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])
+def test_inference_adds_in_place_what_training_adds(
+    size: tuple[int, int], memory_format: torch.memory_format
+) -> None:
+    maps = [each.contiguous(memory_format=memory_format) for each in body_maps(*size)]
+    before = [each.clone() for each in maps]
+    fpn = FPN(in_channels=CHANNELS, out_channels=8).double()
+    expected = fpn(maps)
+    with torch.no_grad():
+        got = fpn(maps)
+    torch.testing.assert_close(got, [each.detach() for each in expected])
+    # Only maps of its own are written into.
+    torch.testing.assert_close(maps, before, rtol=0, atol=0)

@@ -152,3 +152,12 @@ def test_another_resolution_is_refused() -> None:
     regions, targets, _ = make_regions()
     with pytest.raises(ShapeError, match=r"12 x 12.*resolution is 28.*RESOLUTION to 12"):
         make_head(resolution=28).forward_training(make_features(), regions, targets)
+
+
+def test_in_inference_a_few_rows_at_a_time() -> None:
+    predictor = MaskPredictor(in_channels=7, hidden=8, num_classes=CLASSES)
+    x, labels = torch.randn(70, 7, 6, 6), torch.randint(0, CLASSES, (70,))
+    expected = predictor.forward_class(x, labels)
+    with torch.no_grad():
+        torch.testing.assert_close(predictor.forward_class(x, labels), expected.detach())
+        assert predictor.forward_class(x[:0], labels[:0]).shape == (0, 12, 12)
