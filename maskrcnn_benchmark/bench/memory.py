@@ -22,10 +22,10 @@ from maskrcnn_benchmark.bench.contestants import (
     ours_training,
     torchvision_inference,
     torchvision_training,
-    tuned,
 )
 from maskrcnn_benchmark.config import Config, get_defaults
 from maskrcnn_benchmark.errors import MaskRCNNError
+from maskrcnn_benchmark.predict.tuning import tune
 
 
 def peak_gib(
@@ -57,9 +57,11 @@ def make_step(
         make = torchvision_inference if mode == "infer" else torchvision_training
         return make(theirs, scene)
     ours = make_ours(cfg, device=device)
-    if mode == "infer":
-        return ours_inference(tuned(ours, precision=precision), scene, precision=precision)
-    return ours_training(ours, scene, precision=precision)
+    if mode == "train":
+        return ours_training(ours, scene, precision=precision)
+    # In place, as `Predictor` does it: a second copy of the weights would count.
+    tune(ours.model.eval(), device=device, dtype=precision)
+    return ours_inference(ours, scene, precision=precision)
 
 
 def _resident_peak() -> float:
