@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ from rich.table import Table
 
 from maskrcnn_benchmark.cli.group import EXIT_FAILED
 from maskrcnn_benchmark.cli.overrides import OVERRIDES_HELP, OVERRIDES_METAVAR, check_overrides
+from maskrcnn_benchmark.cli.quantization import check_options, report, write_int8
 
 if TYPE_CHECKING:
     from maskrcnn_benchmark.config import Config
@@ -74,6 +76,28 @@ def export(
         list[Path] | None,
         typer.Option("--image", metavar="IMAGE|FOLDER", help="Pictures for --verify (repeatable)."),
     ] = None,
+    int8: Annotated[
+        bool,
+        typer.Option(
+            "--int8",
+            help="Quantise the convolutions to 8 bits and report what that changes; needs --calibration.",
+        ),
+    ] = False,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            "--calibration",
+            metavar="FOLDER",
+            help="Pictures like those that the model will see, for --int8; the first 32 are used.",
+        ),
+    ] = None,
+    test: Annotated[
+        bool | None,
+        typer.Option(
+            "--test/--no-test",
+            help="Score on DATASETS.TEST before and after --int8; default: if it is there.",
+        ),
+    ] = None,
 ) -> None:
     """Write a model as one file for another runtime: any number of images of any size.
 
@@ -82,6 +106,8 @@ def export(
       maskrcnn export runs/my_coco --verify --image photos/
 
       maskrcnn export model_final.safetensors --format openvino --input image -o detector.xml
+
+      maskrcnn export runs/my_coco --int8 --calibration photos/ -o model_int8.onnx
     """
     words = check_overrides(overrides, context=context)
 
@@ -91,22 +117,36 @@ def export(
     output = output or Path("model" + ENDINGS.get(format_, ""))  # type: ignore[call-overload]
     # Mistakes are reported before the weights are read.
     check_request(output, format=format_, input_kind=input_kind)
+    calibrating = check_options(
+        int8=int8, calibration=calibration, test=test, format_=format_, input_kind=input_kind
+    )
     pictures = _find_pictures(images)
     weights, cfg = _find_model(source, config_file=config_file, words=words)
     model = load_model(weights, config=cfg, device="cpu", score_threshold=1.0)
-    path = export_model(
-        model,
-        output,
-        format=format_,  # type: ignore[arg-type]
-        input_kind=input_kind,  # type: ignore[arg-type]
-        source=weights,
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = export_model(
+            model,
+            Path(folder) / output.name if int8 else output,
+            format=format_,  # type: ignore[arg-type]
+            input_kind=input_kind,  # type: ignore[arg-type]
+            source=weights,
+        )
+        if int8:
+            write_int8(model, path, output, calibrating)
+        else:
+            _print_size(path, format_=format_)
+        # Of a quantised file, the one in float that it was made from.
+        if (verify or pictures) and not _verify(model, path, format_=format_, pictures=pictures):
+            typer.secho(f"{output} does not find what the network finds.", fg="red", err=True)
+            raise typer.Exit(EXIT_FAILED)
+        if int8:
+            report(model, path, output, pictures or calibrating, test=test)
+
+
+def _print_size(path: Path, *, format_: str) -> None:
     weights_file = path.with_suffix(".bin")
     size = path.stat().st_size + (weights_file.stat().st_size if format_ == "openvino" else 0)
     typer.echo(f"Wrote {path} ({size / 2**20:.1f} MiB).")
-    if (verify or pictures) and not _verify(model, path, format_=format_, pictures=pictures):
-        typer.secho(f"{path} does not find what the network finds.", fg="red", err=True)
-        raise typer.Exit(EXIT_FAILED)
 
 
 def _verify(model: LoadedModel, path: Path, *, format_: str, pictures: list[Path]) -> bool:

@@ -130,6 +130,10 @@ class ExportedDetector(Detector):
         Raises:
             ShapeError: for images of unlike sizes, where the graph resizes them.
         """
+        return read_outputs(self.output_names, self.run(self.to_inputs(images, image_sizes)))
+
+    def to_inputs(self, images: Tensor, image_sizes: Tensor) -> dict[str, Tensor]:
+        """What the graph takes, by name, of a batch that the network takes; see `detect`."""
         images = images.detach().cpu().float()
         sizes = image_sizes.detach().cpu().float()
         inputs = {"images": images, "image_sizes": sizes}
@@ -143,7 +147,7 @@ class ExportedDetector(Detector):
             inputs = {"images": pixels.permute(0, 2, 3, 1)}
         elif self.graph_input.kind == "pixels":
             inputs["images"] = self._to_pixels(images)
-        return read_outputs(self.output_names, self.run(inputs))
+        return inputs
 
     def _to_pixels(self, images: Tensor) -> Tensor:
         """Undo the normalisation that the graph does."""
