@@ -39,7 +39,8 @@ def show(title: str, rows: Sequence[Row], *, notes: Mapping[str, Any], as_json: 
     if as_json:
         print(json.dumps({"title": title, "rows": list(rows), **facts}, indent=2))
         return
-    console = Console(soft_wrap=True, highlight=False)
+    # Wide enough for whole headings: a pipe has no width of its own.
+    console = Console(width=max(140, Console().width), highlight=False)
     console.print(title, style="bold")
     for name, value in facts.items():
         console.print(f"  {name}: {value}")
