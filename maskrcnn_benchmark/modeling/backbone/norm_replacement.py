@@ -113,6 +113,8 @@ def _replacement(old: nn.BatchNorm2d, norm: NormName, groups: int, eps: float) -
         )
     if activation is not None:
         new.act = activation
+    if old.running_mean is not None:
+        new.to(old.running_mean)
     return new
 
 
