@@ -18,6 +18,7 @@ import torchvision
 from torch import Tensor, nn
 
 from maskrcnn_benchmark.build.model import build_model
+from maskrcnn_benchmark.build.training import compile_losses
 from maskrcnn_benchmark.checkpoint.dialects import torchvision as dialect
 from maskrcnn_benchmark.checkpoint.matching import load_state_dict
 from maskrcnn_benchmark.config import Config
@@ -140,8 +141,22 @@ def ours_inference(
     return step
 
 
-def ours_training(ours: Ours, scene: Scene, *, precision: Precision = "float32") -> Step:
-    """One batch through forward, losses and backward."""
+def ours_training(
+    ours: Ours, scene: Scene, *, precision: Precision = "float32", compiled: bool = False
+) -> Step:
+    """One batch through forward, losses and backward.
+
+    Args:
+        ours: the model.
+        scene: the images.
+        precision: of convolutions and matrix products.
+        compiled: as SOLVER.COMPILE inductor does it; the model that is given stays as it is.
+    """
+    if compiled:
+        ours = Ours(model=copy.deepcopy(ours.model), cfg=ours.cfg.clone())
+        ours.cfg.defrost()
+        ours.cfg.SOLVER.COMPILE = "inductor"
+        compile_losses(ours.cfg, ours.model)
     model = ours.model
     images = ours.inputs(scene)
     device = images[0].device

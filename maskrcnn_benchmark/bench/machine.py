@@ -11,6 +11,9 @@ import torch
 
 from maskrcnn_benchmark import __version__
 
+# What decides about the speed of convolutions.
+_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+
 
 def describe_machine() -> dict[str, str]:
     """Processor, threads, memory, GPU and versions, for the head of a table."""
@@ -32,6 +35,6 @@ def _processor() -> str:
         for line in info.read_text(encoding="utf-8").splitlines():
             name, _, value = line.partition(":")
             if name.strip() == "model name":
-                flags = [f for f in ("avx512f", "amx_bf16") if f in info.read_text("utf-8")]
+                flags = [f for f in _FLAGS if f in info.read_text("utf-8")]
                 return f"{value.strip()} ({', '.join(flags)})" if flags else value.strip()
     return platform.processor() or platform.machine()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -24,6 +25,18 @@ def timing_row(name: str, timing: Timing, *, count: int = 1, **more: Any) -> Row
         "p99 ms": round(1000 * timing.percentile(99), 1),
         "per second": round(timing.per_second(count), 3),
         **more,
+    }
+
+
+def spread_row(
+    name: str, values: Sequence[float], *, worst: Callable[[Sequence[float]], float]
+) -> Row:
+    """A row of how far many pairs are apart: the worst pair, the median and the mean."""
+    return {
+        "what": name,
+        "worst": round(worst(values), 4),
+        "median": round(statistics.median(values), 4),
+        "mean": round(statistics.fmean(values), 4),
     }
 
 

@@ -35,7 +35,12 @@ from maskrcnn_benchmark.build.model import build_model
 from maskrcnn_benchmark.build.model_file import MODEL_FILE, write_model_file
 from maskrcnn_benchmark.build.run_folder import check_writable, describe_run, run_log
 from maskrcnn_benchmark.build.solver import build_lr_scheduler, build_optimizer
-from maskrcnn_benchmark.build.training import build_evaluation, build_inference, step_settings
+from maskrcnn_benchmark.build.training import (
+    build_evaluation,
+    build_inference,
+    compile_losses,
+    step_settings,
+)
 from maskrcnn_benchmark.build.weight_settings import adapt_config, adapted_settings
 from maskrcnn_benchmark.checkpoint.checkpointer import Checkpointer
 from maskrcnn_benchmark.checkpoint.opening import LoadedFile
@@ -130,7 +135,11 @@ def test(  # The verb, not a test of ours; so PT028 does not apply.
         model = build_model(cfg).to(place.device)
         checkpointer = Checkpointer(model, save_dir=cfg.OUTPUT_DIR, save_to_disk=False)
         if opened is None:
-            checkpointer.load(use_latest=False)
+            logger.warning(
+                "The network is tested with random weights: there is no checkpoint in OUTPUT_DIR (%s), and "
+                "MODEL.WEIGHT is empty. Name one with --ckpt FILE",
+                cfg.OUTPUT_DIR,
+            )
         elif use_latest and checkpointer.has_checkpoint():
             checkpointer.resume(opened)
         else:
@@ -273,6 +282,9 @@ def _train_parts(
     loader = build_train_loader(cfg, start_iteration)
     save_labels([loader.dataset], cfg.OUTPUT_DIR)
     about = _about(cfg, loader.dataset)
+    compile_losses(cfg, parts.model)
+    if cfg.SOLVER.COMPILE:
+        logger.info("Compiling: the first iterations take minutes")
     model = distribute(parts.model, place)
     with ExitStack() as stack:
         writers: Sequence[MetricWriter] = ()

@@ -14,6 +14,7 @@ from maskrcnn_benchmark.data.datasets.evaluation import results_of
 from maskrcnn_benchmark.engine.inference import inference
 from maskrcnn_benchmark.engine.metric_writers import MetricWriter
 from maskrcnn_benchmark.engine.validation import validation_losses
+from maskrcnn_benchmark.modeling.detector.detector import Detector
 from maskrcnn_benchmark.numerics import get_numerics
 from maskrcnn_benchmark.utils.metric_logger import MetricLogger
 
@@ -107,6 +108,16 @@ def build_evaluation(
         return meters
 
     return evaluate
+
+
+def compile_losses(cfg: Config, model: nn.Module) -> None:
+    """Compile what training computes, if SOLVER.COMPILE says so; the model is changed.
+
+    The first batch gets a graph of its own; what differs in the next ones becomes a symbol, so a few graphs serve all.
+    """
+    if cfg.SOLVER.COMPILE and isinstance(model, Detector):
+        compiled = torch.compile(model.compute_losses, backend=cfg.SOLVER.COMPILE, fullgraph=True)
+        model.compute_losses = compiled  # type: ignore[method-assign]
 
 
 def step_settings(cfg: Config) -> dict[str, Any]:

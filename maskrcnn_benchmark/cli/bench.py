@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,7 +17,9 @@ from maskrcnn_benchmark.cli.overrides import (
 )
 
 if TYPE_CHECKING:
-    from maskrcnn_benchmark.bench.contestants import Scene
+    from torch import device
+
+    from maskrcnn_benchmark.bench.contestants import Precision, Scene
     from maskrcnn_benchmark.config import Config
 
 app = typer.Typer(
@@ -59,12 +62,53 @@ _Against = Annotated[
 _DType = Annotated[
     list[Lower] | None, typer.Option("--dtype", help="Measure ours in this precision too.")
 ]
+_Compiled = Annotated[
+    bool, typer.Option("--compile", help="Measure ours compiled too (minutes for each).")
+]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 _Memory = Annotated[
     bool, typer.Option("--memory", help="Measure peak memory too, in processes of their own.")
 ]
 
 DEFAULT = "e2e_mask_rcnn_R_50_FPN_1x"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Setting:
+    """What `infer` and `train` measure on.
+
+    Attributes:
+        config: its name on the command line.
+        cfg: what was read.
+        path: of its file.
+        scene: the images.
+        device: a GPU, if there is one.
+        rounds: runs that count.
+    """
+
+    config: str
+    cfg: Config
+    path: Path
+    scene: Scene
+    device: device
+    rounds: int
+
+    def add_memory(self, rows: list[dict[str, Any]], mode: str) -> None:
+        """Measure the peaks of the rows that have one: in processes of their own."""
+        from maskrcnn_benchmark.bench.memory import peak_gib
+
+        for row in rows:
+            if row["what"] in ("ours", "torchvision"):
+                row["peak GiB"] = round(peak_gib(row["what"], mode, str(self.path), self.scene), 2)
+
+    def show(self, title: str, rows: list[dict[str, Any]], *, as_json: bool) -> None:
+        """Print the table."""
+        from maskrcnn_benchmark.bench import report
+
+        scene = self.scene
+        size = f"{scene.batch} x 3 x {scene.height} x {scene.width}"
+        notes = {"input": size, "rounds": self.rounds}
+        report.show(f"{title}, {self.config}", rows, notes=notes, as_json=as_json)
 
 
 def _load(context: typer.Context, config: str, overrides: list[str] | None) -> tuple[Config, Path]:
@@ -78,8 +122,42 @@ def _load(context: typer.Context, config: str, overrides: list[str] | None) -> t
     return cfg, path
 
 
-def _notes(scene: Scene, rounds: int) -> dict[str, Any]:
-    return {"input": f"{scene.batch} x 3 x {scene.height} x {scene.width}", "rounds": rounds}
+def _set_up(
+    context: typer.Context,
+    config: str,
+    overrides: list[str] | None,
+    *,
+    size: tuple[int, int],
+    batch: int,
+    rounds: int,
+) -> _Setting:
+    import torch
+
+    from maskrcnn_benchmark.bench.contestants import Scene
+
+    cfg, path = _load(context, config, overrides)
+    return _Setting(
+        config=config,
+        cfg=cfg,
+        path=path,
+        scene=Scene(batch=batch, height=size[0], width=size[1]),
+        device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+        rounds=rounds,
+    )
+
+
+def _variants(dtype: list[Lower] | None, *, compiled: bool) -> list[tuple[str, Precision, bool]]:
+    """Name, precision and whether it is compiled, of each of ours."""
+    precisions = dict.fromkeys((Lower.FLOAT32, *(dtype or ())))
+    return [
+        (
+            " ".join(["ours", *[lower.value] * (lower is not Lower.FLOAT32), *["compiled"] * late]),
+            lower.value,
+            late,
+        )
+        for lower in precisions
+        for late in ((False, True) if compiled else (False,))
+    ]
 
 
 @app.command("infer", context_settings=OVERRIDE_SETTINGS)
@@ -92,60 +170,54 @@ def infer(
     rounds: _Rounds = 5,
     against: _Against = None,
     dtype: _DType = None,
-    compiled: Annotated[
-        bool, typer.Option("--compile", help="Measure ours compiled too (5 minutes for each).")
-    ] = False,
+    compiled: _Compiled = False,
     memory: _Memory = False,
     as_json: _Json = False,
 ) -> None:
     """Detect: latency and images a second, of the whole and of each stage, and the floor.
 
-    The floor is what the model's convolutions and matrix products take alone.
+    The floor is what the model's convolutions and matrix products take alone. Latencies are of the network; decode,
+    preprocess and paste come on top for a photograph that is enlarged to the size.
     """
-    import torch
-
     from maskrcnn_benchmark.bench import contestants, report
+    from maskrcnn_benchmark.bench.around import time_around
     from maskrcnn_benchmark.bench.floor import record_floor
-    from maskrcnn_benchmark.bench.memory import peak_gib
     from maskrcnn_benchmark.bench.stages import time_stages
     from maskrcnn_benchmark.bench.timing import take_turns
 
-    cfg, path = _load(context, config, overrides)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    scene = contestants.Scene(batch=batch, height=size[0], width=size[1])
-    rivals = set(against or [])
+    setting = _set_up(context, config, overrides, size=size, batch=batch, rounds=rounds)
+    cfg, scene, device = setting.cfg, setting.scene, setting.device
     steps: dict[str, Any] = {}
-    if Rival.TORCHVISION in rivals:
+    if Rival.TORCHVISION in (against or []):
         theirs, ours = contestants.make_torchvision(cfg, scene, device=device)
         steps["torchvision"] = contestants.torchvision_inference(theirs, scene)
     else:
         ours = contestants.make_ours(cfg, device=device)
-    ours = contestants.tuned(ours)
-    for precision in dict.fromkeys((Lower.FLOAT32, *(dtype or ()))):
-        lower = precision.value
-        name = "ours" if precision is Lower.FLOAT32 else f"ours {lower}"
-        model = contestants.tuned(ours, precision=lower) if name != "ours" else ours
-        for suffix in ("", " compiled") if compiled else ("",):
-            steps[name + suffix] = contestants.ours_inference(
-                model, scene, precision=lower, compiled=bool(suffix)
-            )
-    if Rival.ONNXRUNTIME in rivals:
+    models = {"float32": contestants.tuned(ours)}
+    ours = models["float32"]
+    for name, precision, late in _variants(dtype, compiled=compiled):
+        if precision not in models:
+            models[precision] = contestants.tuned(ours, precision=precision)
+        steps[name] = contestants.ours_inference(
+            models[precision], scene, precision=precision, compiled=late
+        )
+    if Rival.ONNXRUNTIME in (against or []):
         steps["onnxruntime"] = contestants.onnxruntime_inference(ours, scene)
     detections = {name: step() for name, step in steps.items()}
     steps["floor"] = record_floor(steps["ours"])
-    timings = take_turns(steps, rounds=rounds)
+    # ONNX Runtime's own allocator takes a few runs to settle.
+    timings = take_turns(steps, rounds=rounds, warm_up=3)
     rows = [
         report.timing_row(name, timing, count=batch, detections=detections.get(name, "-"))
         for name, timing in timings.items()
     ]
     if memory:
-        for row in rows:
-            if row["what"] in ("ours", "torchvision"):
-                row["peak GiB"] = round(peak_gib(row["what"], "infer", str(path), scene), 2)
+        setting.add_memory(rows, "infer")
     rows = report.with_ratios(rows, to="torchvision" if "torchvision" in steps else "ours")
     stages = time_stages(ours.model, steps["ours"], rounds=rounds)
+    stages |= time_around(ours, scene, rounds=rounds)
     rows += [report.timing_row(f"  {name}", timing, count=batch) for name, timing in stages.items()]
-    report.show(f"Inference, {config}", rows, notes=_notes(scene, rounds), as_json=as_json)
+    setting.show("Inference", rows, as_json=as_json)
 
 
 @app.command("train", context_settings=OVERRIDE_SETTINGS)
@@ -158,19 +230,16 @@ def train(
     rounds: _Rounds = 5,
     against: _Against = None,
     dtype: _DType = None,
+    compiled: _Compiled = False,
     memory: _Memory = False,
     as_json: _Json = False,
 ) -> None:
     """Train: a step of forward, losses and backward, with 10 objects on each image."""
-    import torch
-
     from maskrcnn_benchmark.bench import contestants, report
-    from maskrcnn_benchmark.bench.memory import peak_gib
     from maskrcnn_benchmark.bench.timing import take_turns
 
-    cfg, path = _load(context, config, overrides)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    scene = contestants.Scene(batch=batch, height=size[0], width=size[1])
+    setting = _set_up(context, config, overrides, size=size, batch=batch, rounds=rounds)
+    cfg, scene, device = setting.cfg, setting.scene, setting.device
     if Rival.ONNXRUNTIME in (against or []):
         raise typer.BadParameter("ONNX Runtime does not train; use it with `bench infer`.")
     steps: dict[str, Any] = {}
@@ -179,19 +248,14 @@ def train(
         steps["torchvision"] = contestants.torchvision_training(theirs, scene)
     else:
         ours = contestants.make_ours(cfg, device=device)
-    steps["ours"] = contestants.ours_training(ours, scene)
-    for lower in dtype or []:
-        if lower is not Lower.FLOAT32:
-            name = f"ours {lower.value}"
-            steps[name] = contestants.ours_training(ours, scene, precision=lower.value)
+    for name, precision, late in _variants(dtype, compiled=compiled):
+        steps[name] = contestants.ours_training(ours, scene, precision=precision, compiled=late)
     timings = take_turns(steps, rounds=rounds)
     rows = [report.timing_row(name, timing, count=batch) for name, timing in timings.items()]
     if memory:
-        for row in rows:
-            if row["what"] in ("ours", "torchvision"):
-                row["peak GiB"] = round(peak_gib(row["what"], "train", str(path), scene), 2)
+        setting.add_memory(rows, "train")
     rows = report.with_ratios(rows, to="torchvision" if "torchvision" in steps else "ours")
-    report.show(f"A training step, {config}", rows, notes=_notes(scene, rounds), as_json=as_json)
+    setting.show("A training step", rows, as_json=as_json)
 
 
 @app.command("data", context_settings=OVERRIDE_SETTINGS)
@@ -229,6 +293,56 @@ def evaluate(
     rows = [report.timing_row(name, timing, count=images) for name, timing in timings.items()]
     notes = {"images": images, "detections on each": detections, "rounds": rounds}
     report.show("Scoring", rows, notes=notes, as_json=as_json)
+
+
+@app.command("agree")
+def agree(
+    source: Annotated[
+        str, typer.Argument(metavar="RUN|WEIGHTS", help="A trained model, in float32.")
+    ],
+    images: Annotated[Path, typer.Option("--images", metavar="FOLDER", help="Of pictures.")],
+    other: Annotated[
+        str | None,
+        typer.Option("--other", metavar="FILE", help="Another model, say model.onnx."),
+    ] = None,
+    dtype: Annotated[Lower, typer.Option("--dtype", help="Of the other.")] = Lower.FLOAT32,
+    compiled: Annotated[bool, typer.Option("--compile", help="Compile the other.")] = False,
+    score_threshold: Annotated[
+        float, typer.Option("--score-threshold", metavar="P", min=0.0, max=1.0)
+    ] = 0.5,
+    as_json: _Json = False,
+) -> None:
+    """Compare detections: what a lower precision, compiling or an export changes on your pictures."""
+    from maskrcnn_benchmark.bench import report
+    from maskrcnn_benchmark.bench.agreement import compare
+    from maskrcnn_benchmark.bench.data import list_images
+    from maskrcnn_benchmark.predict.predictor import Predictor
+
+    files = list_images(images, most=1000)
+    found = compare(
+        Predictor(source, score_threshold=score_threshold),
+        Predictor(
+            other or source, score_threshold=score_threshold, dtype=dtype.value, compile=compiled
+        ),
+        files,
+    )
+    rows = [
+        report.spread_row(name, values, worst=worst)
+        for name, values, worst in (
+            ("corner of a box, pixels", found.boxes, max),
+            ("score", found.scores, max),
+            ("overlap of masks", found.mask_ious, min),
+        )
+        if values
+    ]
+    notes = {
+        "images": found.images,
+        "detections": found.detections,
+        "only in the first": found.only_first,
+        "only in the other": found.only_second,
+    }
+    title = f"{source} and {other or 'itself'} ({dtype.value}{', compiled' * compiled})"
+    report.show(title, rows, notes=notes, as_json=as_json)
 
 
 @app.command("export", context_settings=OVERRIDE_SETTINGS)

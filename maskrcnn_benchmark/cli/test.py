@@ -27,8 +27,9 @@ def run_test(
     run: Annotated[
         str | None,
         typer.Argument(
-            metavar="RUN|FILE.onnx",
-            help="Folder of a training run, for its config and its last weights; or an exported model.",
+            metavar="RUN|WEIGHTS|FILE.onnx",
+            help="Folder of a training run, for its config and its last weights; a file of weights that "
+            "says how its network is built, or lies beside config.yml; or an exported model.",
         ),
     ] = None,
     overrides: Annotated[
@@ -44,7 +45,8 @@ def run_test(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Weights to test; default: the last of OUTPUT_DIR, else MODEL.WEIGHT.",
+            help="Weights to test; default: the last of the run; with --config-file those of OUTPUT_DIR, "
+            "else MODEL.WEIGHT.",
         ),
     ] = None,
 ) -> None:
@@ -56,55 +58,78 @@ def run_test(
 
       maskrcnn test -c configs/e2e_mask_rcnn_R_50_FPN_1x.yaml --ckpt model_final.pth
 
+      maskrcnn test model_final.safetensors DATASETS.TEST "('my_test',)"
+
       maskrcnn test model.onnx
 
     The exit code is 1 if TEST.EXPECTED_RESULTS is given and not reached.
     """
     # Without a RUN, the first word of the overrides is taken for it.
-    run_folder, words = split_first([*([] if run is None else [run]), *(overrides or [])])
+    source, words = split_first([*([] if run is None else [run]), *(overrides or [])])
     pairs = check_overrides(words, context=context)
-    if (run_folder is None) == (config_file is None):
-        raise UsageError("Give either the folder of a run or --config-file FILE.")
-    if run_folder is not None and run_folder.suffix == ".onnx":
-        cfg, ckpt = _read_exported(run_folder, pairs=pairs), str(run_folder)
-    else:
-        cfg = make_config(run_folder, config_file=config_file, pairs=pairs)
+    if (source is None) == (config_file is None):
+        raise UsageError(
+            "Give either the folder of a run or a file of weights, or --config-file FILE."
+        )
+    if ckpt is not None and source is not None and source.is_file():
+        raise UsageError(f"Give one file of weights: {source}, or --ckpt {ckpt}.")
+    cfg = make_config(source, config_file=config_file, pairs=pairs)
 
     from maskrcnn_benchmark.build.run import test
+    from maskrcnn_benchmark.predict.loading import find_weights
 
+    if source is not None:
+        # OUTPUT_DIR among the overrides says where the results go, not what is tested.
+        ckpt = ckpt or find_weights(source)
     exit_if_gate_failed(test(cfg, checkpoint=ckpt))
 
 
-def _read_exported(path: Path, *, pairs: list[str]) -> Config:
-    """The config that a model was exported from, and the overrides on top."""
-    from maskrcnn_benchmark.build.exported import config_of, manifest_of, open_exported
+def make_config(source: Path | None, *, config_file: str | None, pairs: list[str]) -> Config:
+    """Read the config of a run or of a file of weights, or a config file, and put the overrides on top."""
+    from maskrcnn_benchmark.build.config_files import find_config
+    from maskrcnn_benchmark.config import get_defaults
 
-    cfg = config_of(manifest_of(open_exported(path), path), path)
-    # Its results go beside it, not into the folder of the run.
-    cfg.merge_from_list(["OUTPUT_DIR", str(path.with_suffix("")), *pairs])
+    if source is not None:
+        cfg = _config_of(source)
+    else:
+        cfg = get_defaults()
+        cfg.merge_from_file(str(find_config(str(config_file))))
+    cfg.merge_from_list(pairs)
     cfg.freeze()
     return cfg
 
 
-def make_config(run_folder: Path | None, *, config_file: str | None, pairs: list[str]) -> Config:
-    """Read the config of a run, or a config file, and put the overrides on top."""
-    from maskrcnn_benchmark.build.config_files import find_config
+def _config_of(source: Path) -> Config:
+    """With OUTPUT_DIR where the run or the file is now."""
     from maskrcnn_benchmark.config import get_defaults
     from maskrcnn_benchmark.errors import ConfigError
 
-    cfg = get_defaults()
-    if run_folder is not None:
-        path = run_folder / RUN_CONFIG
-        if not path.is_file():
-            raise ConfigError(
-                f"Expected the folder of a training run, with a file {RUN_CONFIG}, "
-                f"got '{run_folder}'."
-            )
+    path = source / RUN_CONFIG
+    if path.is_file():
+        cfg = get_defaults()
         cfg.merge_from_file(str(path))
         # The run may have been moved since it was trained.
-        cfg.merge_from_list(["OUTPUT_DIR", str(run_folder)])
-    elif config_file is not None:
-        cfg.merge_from_file(str(find_config(config_file)))
-    cfg.merge_from_list(pairs)
-    cfg.freeze()
+        cfg.merge_from_list(["OUTPUT_DIR", str(source)])
+        return cfg
+    if not source.is_file():
+        raise ConfigError(
+            f"Expected the folder of a training run, with a file {RUN_CONFIG}, or a file of weights, "
+            f"got '{source}'."
+        )
+    return _config_of_file(source)
+
+
+def _config_of_file(path: Path) -> Config:
+    from maskrcnn_benchmark.build.exported import config_of, manifest_of, open_exported
+    from maskrcnn_benchmark.predict.loading import find_config
+
+    if path.suffix == ".onnx":
+        cfg = config_of(manifest_of(open_exported(path), path), path)
+    else:
+        cfg = find_config(str(path))
+        if (path.parent / RUN_CONFIG).is_file():
+            cfg.merge_from_list(["OUTPUT_DIR", str(path.parent)])
+            return cfg
+    # Its results go beside it, not into the folder of the run.
+    cfg.merge_from_list(["OUTPUT_DIR", str(path.with_suffix(""))])
     return cfg

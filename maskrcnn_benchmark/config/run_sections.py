@@ -203,6 +203,11 @@ class Solver(Section):
         default=0.0,
         description="Largest norm of the gradient of all weights together; 0 = no limit.",
     )
+    COMPILE: Literal["", "inductor", "aot_eager"] = Field(
+        default="",
+        description="Compile the losses with this backend of torch.compile, which takes minutes once: inductor, or "
+        'aot_eager, which generates no code and shows what would fail; "" = run eagerly.',
+    )
     CHECKPOINT_PERIOD: Size = Field(
         default=2500, description="Iterations from one checkpoint to the next."
     )

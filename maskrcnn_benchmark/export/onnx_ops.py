@@ -63,7 +63,9 @@ def nms_padded(
                 boxes, op.Constant(value_floats=[0.0, 0.0, float(offset), float(offset)])
             )
         groups = op.GatherElements(groups, candidates, axis=1)
-        limit = _ints(max_per_group) if max_per_group else most
+        # A group cannot have more among the best K than K.
+        limits = [each for each in (max_per_group, max_output) if isinstance(each, int) and each]
+        limit = _ints(min(limits)) if limits else most
         kept = _suppress(boxes, kept, groups, limit, _threshold(iou_threshold, inclusive))
     wanted = _ints(max_output) if isinstance(max_output, int) else op.Reshape(max_output, _ints(1))
     # There may be fewer candidates than results.

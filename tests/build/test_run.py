@@ -7,6 +7,7 @@ import signal
 
 import pytest
 import torch
+from torch._dynamo.utils import counters
 
 from maskrcnn_benchmark.build import run
 from maskrcnn_benchmark.build.model import build_model
@@ -217,7 +218,7 @@ def test_training_starts_from_given_weights_even_for_other_classes(finished, tmp
 
 
 def test_a_run_can_be_started_over(finished, tmp_path):
-    cfg = make_config(tmp_path, SOLVER__MAX_ITER=2, SOLVER__STEPS=())
+    cfg = make_config(tmp_path, SOLVER__MAX_ITER=1, SOLVER__STEPS=())
     run.train(cfg, skip_test=True)
     run.train(cfg, skip_test=True, resume=False)
     assert (tmp_path / "run" / "train.log").read_text().count("iter: 2  loss") == 2
@@ -233,7 +234,7 @@ def test_another_model_in_the_folder_of_a_run_leaves_it_alone(tmp_path):
 
 
 def test_mixed_precision_trains(tmp_path):
-    cfg = make_config(tmp_path, DTYPE="bfloat16", SOLVER__MAX_ITER=2, SOLVER__STEPS=())
+    cfg = make_config(tmp_path, DTYPE="bfloat16", SOLVER__MAX_ITER=1, SOLVER__STEPS=())
     results = run.train(cfg)
     assert "toy_val" in results
     weights = read_checkpoint(tmp_path / "run" / "model_final.pth")["model"]
@@ -300,3 +301,29 @@ def test_the_log_is_closed_after_a_run(finished):
     logger = logging.getLogger("maskrcnn_benchmark")
     assert logger.handlers == []
     assert logger.propagate
+
+
+def test_compiled_training_has_the_losses_of_eager_training(tmp_path):
+    torch.compiler.reset()
+    counters.clear()
+    losses = {}
+    for backend in ("", "aot_eager"):
+        folder = tmp_path / (backend or "eager")
+        train(
+            folder,
+            SOLVER__COMPILE=backend,
+            SOLVER__MAX_ITER=1,
+            SOLVER__STEPS=(),
+            SOLVER__LOG_PERIOD=1,
+            INPUT__MIN_SIZE_TRAIN=(64,),
+        )
+        records = read_metrics(folder / "run" / "metrics.jsonl")
+        losses[backend] = [
+            [value for name, value in record.items() if name.startswith("loss")]
+            for record in records
+        ]
+    torch.compiler.reset()
+    assert len(losses[""]) == 1
+    assert counters["stats"]["unique_graphs"] == 1
+    assert not counters["graph_break"]
+    torch.testing.assert_close(losses["aot_eager"], losses[""], rtol=1e-3, atol=1e-4)

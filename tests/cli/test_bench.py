@@ -4,10 +4,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 from typer.testing import CliRunner
 
+from maskrcnn_benchmark.build.model import build_model
+from maskrcnn_benchmark.build.model_file import write_model_file
 from maskrcnn_benchmark.cli import app
+from maskrcnn_benchmark.cli.bench import Lower, _variants
+from tests.bench.test_contestants import make_config
 from tests.cli.test_info import THIN
 
 CONFIG = "e2e_faster_rcnn_R_50_FPN_1x"
@@ -23,10 +28,61 @@ def run(*words: str, code: int = 0) -> Any:
 def test_infer() -> None:
     table = run("infer", CONFIG, *SMALL, "--dtype", "bfloat16", *THIN)
     names = [row["what"] for row in table["rows"]]
-    assert names == ["ours", "ours bfloat16", "floor", "  backbone", "  rpn", "  box head"]
+    assert names == [
+        "ours",
+        "ours bfloat16",
+        "floor",
+        "  backbone",
+        "  rpn",
+        "  box head",
+        "  decode",
+        "  preprocess",
+    ]
     assert table["rows"][0]["detections"] > 0
     assert table["rows"][0]["times ours"] == 1.0
     assert table["input"] == "1 x 3 x 64 x 96"
+
+
+def test_export() -> None:
+    table = run("export", CONFIG, *SMALL, *THIN)
+    rows = {row["what"]: row for row in table["rows"]}
+    assert rows["onnxruntime"]["detections"] == rows["ours"]["detections"] > 0
+
+
+def test_memory() -> None:
+    table = run("infer", CONFIG, *SMALL, "--memory", *THIN)
+    (ours,) = [row for row in table["rows"] if row["what"] == "ours"]
+    # Of a process with torch in it.
+    assert 0.1 < ours["peak GiB"] < 3
+
+
+def test_what_is_compiled() -> None:
+    both = _variants([Lower.BFLOAT16, Lower.FLOAT32], compiled=True)
+    assert both == [
+        ("ours", "float32", False),
+        ("ours compiled", "float32", True),
+        ("ours bfloat16", "bfloat16", False),
+        ("ours bfloat16 compiled", "bfloat16", True),
+    ]
+    assert _variants(None, compiled=False) == [("ours", "float32", False)]
+
+
+def test_agree(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    noise = np.random.default_rng(0).integers(0, 255, (64, 80, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(images / "noise.png")
+    cfg = make_config()
+    network = build_model(cfg)
+    weights = tmp_path / "model.safetensors"
+    write_model_file(weights, network.state_dict(), cfg, about={}, results={})
+    words = ["agree", str(weights), "--images", str(images), "--score-threshold", "0", "--json"]
+    table = run(*words)
+    assert table["detections"] > 0
+    assert table["only in the first"] == table["only in the other"] == 0
+    assert [row["worst"] for row in table["rows"]] == [0.0, 0.0, 1.0]
+    table = run(*words, "--dtype", "bfloat16")
+    assert table["rows"][1]["worst"] > 0
 
 
 def test_train() -> None:

@@ -36,4 +36,4 @@ def test_folder_without_a_run(tmp_path: Path) -> None:
 def test_run_or_config(words: list[str]) -> None:
     result = CliRunner().invoke(app, ["test", *words], env={"COLUMNS": "200"})
     assert result.exit_code == 2
-    assert "either the folder of a run or --config-file" in result.output
+    assert "either the folder of a run or a file of weights, or --config-file" in result.output

@@ -53,6 +53,42 @@ def test_test_takes_the_folder_of_a_run(trained: Path) -> None:
     assert "Task: segm" in result.output
 
 
+def scored(folder: Path) -> list[dict[str, object]]:
+    """Detections that a test left."""
+    rows = json.loads((folder / "inference/squares_val/bbox.json").read_text())
+    assert rows
+    return rows
+
+
+def test_results_of_the_same_weights_go_elsewhere(trained: Path, tmp_path: Path) -> None:
+    run("test", trained)
+    result = run("test", trained, "OUTPUT_DIR", tmp_path)
+    assert result.exit_code == 0
+    assert scored(tmp_path) == scored(trained)
+
+
+def test_test_takes_a_file_of_weights(trained: Path, tmp_path: Path) -> None:
+    # It knows its config by itself; its results go beside it.
+    alone = tmp_path / "alone.safetensors"
+    alone.write_bytes((trained / "model_final.safetensors").read_bytes())
+    for file in (alone, trained / "model_final.pth"):
+        assert run("test", file).exit_code == 0
+    assert scored(tmp_path / "alone") == scored(trained)
+
+
+def test_one_file_of_weights_at_a_time(trained: Path) -> None:
+    file = trained / "model_final.pth"
+    result = run("test", file, "--ckpt", file)
+    assert result.exit_code == 2
+    assert "Give one file of weights" in result.output
+
+
+def test_random_weights_are_not_tested_in_silence(trained: Path, tmp_path: Path) -> None:
+    result = run("test", "-c", trained / "config.yml", "OUTPUT_DIR", tmp_path)
+    assert result.exit_code == 0
+    assert "tested with random weights" in result.output
+
+
 @pytest.mark.parametrize(("expected", "code"), [(0.9, 1), (0.0, 0)])
 def test_expected_results_are_a_gate(trained: Path, expected: float, code: int) -> None:
     rows = f"[['bbox', 'AP', [{expected}, 0.1]]]"

@@ -68,6 +68,9 @@ OTHERS: dict[str, Callable[[], Detector]] = {
     "torchvision backbone": lambda: from_config(
         "e2e_faster_rcnn_R_50_FPN_1x.yaml", BACKBONE__CONV_BODY="torchvision/mobilenet_v3_small-FPN"
     ),
+    "timm backbone": lambda: from_config(
+        "e2e_mask_rcnn_R_50_FPN_1x.yaml", BACKBONE__CONV_BODY="timm/convnext_atto-FPN"
+    ),
 }
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Any
 
+import torch
 from torch import Tensor, nn
+
+from maskrcnn_benchmark.modeling.backbone.fpn import FPN, OwnedMaps
 
 
 class Backbone(nn.Sequential):
@@ -40,5 +44,11 @@ class Backbone(nn.Sequential):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B, 3, H, W) -> maps (B, out_channels, H / stride, W / stride), finest first."""
-        features: list[Tensor] = super().forward(images)  # type: ignore[no-untyped-call]
-        return features
+        may_free = not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+        features: Any = images
+        for part in self:
+            if may_free and isinstance(part, FPN):
+                features = OwnedMaps(features)
+            features = part(features)
+        maps: list[Tensor] = features
+        return maps

@@ -117,9 +117,14 @@ class MaskPredictor(nn.Module):
         weight = self.mask_fcn_logits.weight.flatten(1)[labels]  # (R, channels)
         assert self.mask_fcn_logits.bias is not None
         bias = self.mask_fcn_logits.bias[labels]
-        # Channels are innermost in memory (channels_last): this view costs nothing.
-        cells = x.permute(0, 2, 3, 1).reshape(rows, height * width, channels)
-        logits = torch.bmm(cells, weight[:, :, None]).squeeze(2) + bias[:, None]
+        if torch.onnx.is_in_onnx_export():
+            # There maps are innermost in memory.
+            logits = torch.bmm(weight[:, None, :], x.flatten(2)).squeeze(1)
+        else:
+            # Channels are innermost (channels_last): this view costs nothing.
+            cells = x.permute(0, 2, 3, 1).reshape(rows, height * width, channels)
+            logits = torch.bmm(cells, weight[:, :, None]).squeeze(2)
+        logits = logits + bias[:, None]
         return logits.view(rows, height, width).float()
 
     def _upsample(self, x: Tensor) -> Tensor:
