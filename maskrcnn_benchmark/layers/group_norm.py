@@ -74,6 +74,9 @@ class _ChannelsLast(torch.autograd.Function):
             channels,
             height * width,
             ctx.groups,
-            ctx.needs_input_grad[:3],
+            # All of them: torch 2.11 crashes where only some are wanted.
+            (True, True, True),
         )
-        return (*gradients, None, None)
+        wanted = ctx.needs_input_grad
+        used = (each if need else None for each, need in zip(gradients, wanted, strict=False))
+        return (*used, None, None)

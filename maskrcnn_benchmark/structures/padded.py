@@ -135,7 +135,7 @@ class PaddedTargets:
             ShapeError: if a field is missing or does not have one entry per box.
         """
         # At least one row, so that a batch without any target needs no code of its own.
-        count = max(1, max((len(target) for target in targets), default=0))
+        count = max([1, *(len(target) for target in targets)])
         boxes = torch.zeros(len(targets), count, 4)
         labels = torch.zeros(len(targets), count, dtype=torch.int64)
         valid = torch.zeros(len(targets), count, dtype=torch.bool)

@@ -17,7 +17,7 @@ from maskrcnn_benchmark.structures.sizes import HeightWidth
 
 def pad_boxes(boxlists: Sequence[BoxList]) -> tuple[Tensor, Tensor]:
     """Boxes (B, K, 4) xyxy and which of them are real (B, K)."""
-    count = max(1, max((len(each) for each in boxlists), default=0))
+    count = max([1, *(len(each) for each in boxlists)])
     device = boxlists[0].bbox.device if boxlists else torch.device("cpu")
     boxes = torch.zeros(len(boxlists), count, 4, device=device)
     valid = torch.zeros(len(boxlists), count, dtype=torch.bool, device=device)

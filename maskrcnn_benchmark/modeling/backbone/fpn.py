@@ -27,6 +27,12 @@ class LastLevelMaxPool(nn.Module):
 
     def forward(self, coarsest: Tensor, body_map: Tensor | None = None) -> list[Tensor]:
         """(B, C, H, W) -> one map (B, C, H / 2, W / 2); the body's map is not used."""
+        if torch.compiler.is_compiling() and not torch.onnx.is_in_onnx_export():
+            # Pooling, or a view with steps, ties a graph of torch 2.11 to odd or to even sizes.
+            for dim in (2, 3):
+                every_second = torch.arange(0, coarsest.shape[dim], 2, device=coarsest.device)
+                coarsest = coarsest.index_select(dim, every_second)
+            return [coarsest]
         return [F.max_pool2d(coarsest, kernel_size=1, stride=2)]
 
 

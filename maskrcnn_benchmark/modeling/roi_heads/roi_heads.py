@@ -73,12 +73,14 @@ class ROIHeads(nn.Module):
         """
         features = _to_float32(features)
         detections: PaddedDetections = self.box(features, proposals, image_sizes)
+        masks = keypoints = scores = None
         if self.mask is not None:
-            detections = detections._replace(masks=self.mask(features, detections))
+            masks = self.mask(features, detections)
         if self.keypoint is not None:
             keypoints, scores = self.keypoint(features, detections)
-            detections = detections._replace(keypoints=keypoints, keypoint_scores=scores)
-        return detections
+        # Not `_replace`, whose result torch 2.11 cannot return from a compiled graph.
+        boxes = detections[:4]
+        return PaddedDetections(*boxes, masks=masks, keypoints=keypoints, keypoint_scores=scores)
 
     def forward_training(
         self,

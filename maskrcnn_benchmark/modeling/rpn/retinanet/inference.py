@@ -6,6 +6,7 @@ B: images.    A_l: anchors of a level.    C: classes without background.    D: d
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -103,8 +104,7 @@ class RetinaNetPostProcessor:
         """Boxes (B, K, 4), scores (B, K) and labels (B, K) of the best pairs of a level."""
         flat = logits.flatten(1)
         # The best logits are the best scores, and need no sigmoid of millions of others.
-        # Not Python's min, which would tie an exported network to images for which it comes out the same way.
-        best = flat.topk(torch.sym_min(self.pre_nms, flat.shape[1]), dim=1)
+        best = flat.topk(_less(self.pre_nms, flat.shape[1]), dim=1)
         index = best.indices // logits.shape[2]
         boxes = decode_boxes(
             deltas.gather(1, index[..., None].expand(-1, -1, 4)),
@@ -119,3 +119,13 @@ class RetinaNetPostProcessor:
         if self.drop_empty:
             valid = valid & (boxes[..., 2:] - boxes[..., :2] + self.box_offset > 0).all(dim=-1)
         return boxes, valid
+
+
+def _less(limit: int, size: Any) -> int:
+    """The lesser of the two, where the size may be a symbol.
+
+    There Python's `min` would tie an exported network to images for which it comes out the same way. torch 2.11 cannot
+    compile `sym_min` of two plain numbers.
+    """
+    least = torch.sym_min(limit, size) if isinstance(size, torch.SymInt) else min(limit, size)
+    return cast("int", least)
