@@ -204,7 +204,9 @@ def infer(
     if Rival.ONNXRUNTIME in (against or []):
         steps["onnxruntime"] = contestants.onnxruntime_inference(ours, scene)
     detections = {name: step() for name, step in steps.items()}
-    steps["floor"] = record_floor(steps["ours"])
+    for name, _, late in _variants(dtype, compiled=compiled):
+        if not late:
+            steps[name.replace("ours", "floor")] = record_floor(steps[name])
     # ONNX Runtime's own allocator takes a few runs to settle.
     timings = take_turns(steps, rounds=rounds, warm_up=3)
     rows = [

@@ -26,7 +26,8 @@ def export(
         str,
         typer.Argument(
             metavar="RUN|WEIGHTS|CONFIG",
-            help="The folder of a training run, a file of weights, or a YAML file (its MODEL.WEIGHT is taken).",
+            help="The folder of a training run, a file of weights, or a config: a YAML file or the name of a shipped "
+            "one (its MODEL.WEIGHT is taken).",
         ),
     ],
     overrides: Annotated[
@@ -171,13 +172,14 @@ def _find_model(
     source: str, *, config_file: str | None, words: list[str]
 ) -> tuple[str, Config | None]:
     """Which weights are meant, and the config to build their network from; None: their own."""
-    from maskrcnn_benchmark.build.config_files import find_config
+    from maskrcnn_benchmark.build.config_files import find_config, list_configs
     from maskrcnn_benchmark.config import get_defaults
     from maskrcnn_benchmark.errors import ConfigError
     from maskrcnn_benchmark.predict.loading import find_config as find_own_config
     from maskrcnn_benchmark.predict.loading import find_weights
 
-    if Path(source).suffix in (".yaml", ".yml"):
+    is_shipped = not Path(source).exists() and f"{source}.yaml" in list_configs()
+    if is_shipped or Path(source).suffix in (".yaml", ".yml"):
         cfg = get_defaults()
         cfg.merge_from_file(find_config(source))
         cfg.merge_from_list(words)

@@ -32,6 +32,7 @@ def test_infer() -> None:
         "ours",
         "ours bfloat16",
         "floor",
+        "floor bfloat16",
         "  backbone",
         "  rpn",
         "  box head",

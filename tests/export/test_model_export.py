@@ -138,9 +138,10 @@ def test_wrong_requests(run, tmp_path):
         result = maskrcnn("export", run, *words)
         assert result.exit_code == 2
         assert message in result.stderr
-    result = maskrcnn("export", "e2e_mask_rcnn_R_50_FPN_1x.yaml", "MODEL.WEIGHT", "")
-    assert result.exit_code == 2
-    assert "names no weights" in result.stderr
+    for name in ("e2e_mask_rcnn_R_50_FPN_1x.yaml", "e2e_mask_rcnn_R_50_FPN_1x"):
+        result = maskrcnn("export", name, "MODEL.WEIGHT", "")
+        assert result.exit_code == 2
+        assert "names no weights" in result.stderr
     with pytest.raises(ConfigError, match=r"ends in \.pt2"):
         check_request(tmp_path / "model.onnx", format="aoti", input_kind="tensor")
 
