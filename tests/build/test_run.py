@@ -218,7 +218,7 @@ def test_training_starts_from_given_weights_even_for_other_classes(finished, tmp
 
 
 def test_a_run_can_be_started_over(finished, tmp_path):
-    cfg = make_config(tmp_path, SOLVER__MAX_ITER=1, SOLVER__STEPS=())
+    cfg = make_config(tmp_path, SOLVER__MAX_ITER=2, SOLVER__STEPS=())
     run.train(cfg, skip_test=True)
     run.train(cfg, skip_test=True, resume=False)
     assert (tmp_path / "run" / "train.log").read_text().count("iter: 2  loss") == 2
@@ -234,7 +234,7 @@ def test_another_model_in_the_folder_of_a_run_leaves_it_alone(tmp_path):
 
 
 def test_mixed_precision_trains(tmp_path):
-    cfg = make_config(tmp_path, DTYPE="bfloat16", SOLVER__MAX_ITER=1, SOLVER__STEPS=())
+    cfg = make_config(tmp_path, DTYPE="bfloat16", SOLVER__MAX_ITER=2, SOLVER__STEPS=())
     results = run.train(cfg)
     assert "toy_val" in results
     weights = read_checkpoint(tmp_path / "run" / "model_final.pth")["model"]

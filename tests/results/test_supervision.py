@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import importlib.util
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -43,10 +43,8 @@ def test_scores_and_classes_may_be_missing(drawn: Detections) -> None:
     assert found.names == ["cat"]
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("supervision") is not None, reason="supervision is installed"
-)
-def test_a_missing_package_is_named(drawn: Detections) -> None:
+def test_a_missing_package_is_named(drawn: Detections, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "supervision", None)
     with pytest.raises(MissingExtraError, match=r"maskrcnn-benchmark\[supervision\]"):
         drawn.to_supervision()
 
