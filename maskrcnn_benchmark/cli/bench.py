@@ -57,10 +57,15 @@ _Batch = Annotated[int, typer.Option("--batch", metavar="N", min=1, help="Images
 _Rounds = Annotated[int, typer.Option("--rounds", metavar="N", min=1, help="Runs that count.")]
 _Against = Annotated[
     list[Rival] | None,
-    typer.Option("--against", help="Take turns with it, on the same weights and images."),
+    typer.Option(
+        "--against",
+        metavar="torchvision|onnxruntime",
+        help="Take turns with it, on the same weights and images (repeatable).",
+    ),
 ]
 _DType = Annotated[
-    list[Lower] | None, typer.Option("--dtype", help="Measure ours in this precision too.")
+    list[Lower] | None,
+    typer.Option("--dtype", metavar="float32|bfloat16", help="Measure ours in this precision too."),
 ]
 _Compiled = Annotated[
     bool, typer.Option("--compile", help="Measure ours compiled too (minutes for each).")
@@ -282,8 +287,12 @@ def data(
 
 @app.command("eval")
 def evaluate(
-    images: Annotated[int, typer.Option("--images", metavar="N", min=1)] = 200,
-    detections: Annotated[int, typer.Option("--detections", metavar="N", min=1)] = 100,
+    images: Annotated[
+        int, typer.Option("--images", metavar="N", min=1, help="How many are drawn.")
+    ] = 200,
+    detections: Annotated[
+        int, typer.Option("--detections", metavar="N", min=1, help="On each.")
+    ] = 100,
     rounds: _Rounds = 3,
     as_json: _Json = False,
 ) -> None:
@@ -307,10 +316,19 @@ def agree(
         str | None,
         typer.Option("--other", metavar="FILE", help="Another model, say model.onnx."),
     ] = None,
-    dtype: Annotated[Lower, typer.Option("--dtype", help="Of the other.")] = Lower.FLOAT32,
+    dtype: Annotated[
+        Lower, typer.Option("--dtype", metavar="float32|bfloat16", help="Of the other.")
+    ] = Lower.FLOAT32,
     compiled: Annotated[bool, typer.Option("--compile", help="Compile the other.")] = False,
     score_threshold: Annotated[
-        float, typer.Option("--score-threshold", metavar="P", min=0.0, max=1.0)
+        float,
+        typer.Option(
+            "--score-threshold",
+            metavar="P",
+            min=0.0,
+            max=1.0,
+            help="Only detections with a higher score are compared.",
+        ),
     ] = 0.5,
     as_json: _Json = False,
 ) -> None:

@@ -46,6 +46,11 @@ def _command_section(name: str, command: Any) -> Iterator[str]:
     for block in inspect.cleandoc(command.help or "").split("\n\n"):
         is_example = block.startswith("  ")
         yield from (["```", inspect.cleandoc(block), "```", ""] if is_example else [block, ""])
+    verbs = getattr(command, "commands", {})
+    if verbs:
+        for verb, each in verbs.items():
+            yield from _command_section(f"{name} {verb}", each)
+        return
     yield from ("| argument or option | meaning |", "|---|---|")
     for param in command.params:
         if "--help" not in param.opts:
