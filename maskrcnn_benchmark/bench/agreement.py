@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pycocotools import mask as mask_utils
-from torch import Tensor
-from torchvision.ops import box_iou
 
+from maskrcnn_benchmark.layers.boxes import box_iou
 from maskrcnn_benchmark.predict.predictor import Predictor
 from maskrcnn_benchmark.results.detections import Detections
 from maskrcnn_benchmark.results.masks import RLE, area_of
@@ -66,7 +65,8 @@ def _mask_iou(one: RLE, two: RLE) -> float:
 
 def match(first: Detections, second: Detections) -> list[tuple[int, int]]:
     """Pairs of rows of the same class, the greatest overlap first."""
-    overlaps: NDArray[np.float64] = box_iou(_covered(first), _covered(second)).numpy()
+    boxes = torch.as_tensor(first.boxes), torch.as_tensor(second.boxes)
+    overlaps: NDArray[np.float32] = box_iou(*boxes, offset=first.box_offset).numpy()
     is_same_class = first.labels[:, None] == second.labels[None]
     # Boxes without an area overlap nothing: 0 / 0.
     overlaps = np.where(is_same_class, np.nan_to_num(overlaps), 0.0)
@@ -76,11 +76,6 @@ def match(first: Detections, second: Detections) -> list[tuple[int, int]]:
         pairs.append((one, two))
         overlaps[one], overlaps[:, two] = 0.0, 0.0
     return pairs
-
-
-def _covered(found: Detections) -> Tensor:
-    """Boxes (n, 4) with the last pixel of those that include it."""
-    return torch.as_tensor(found.boxes) + torch.tensor([0, 0, found.box_offset, found.box_offset])
 
 
 def compare(first: Predictor, second: Predictor, images: Iterable[Path]) -> Agreement:

@@ -153,10 +153,8 @@ def ours_training(
         compiled: as SOLVER.COMPILE inductor does it; the model that is given stays as it is.
     """
     if compiled:
-        ours = Ours(model=copy.deepcopy(ours.model), cfg=ours.cfg.clone())
-        ours.cfg.defrost()
-        ours.cfg.SOLVER.COMPILE = "inductor"
-        compile_losses(ours.cfg, ours.model)
+        ours = Ours(model=copy.deepcopy(ours.model), cfg=ours.cfg)
+        compile_losses(ours.model, "inductor")
     model = ours.model
     images = ours.inputs(scene)
     device = images[0].device

@@ -32,9 +32,10 @@ def describe_machine() -> dict[str, str]:
 def _processor() -> str:
     info = Path("/proc/cpuinfo")
     if info.exists():
-        for line in info.read_text(encoding="utf-8").splitlines():
+        text = info.read_text(encoding="utf-8")
+        for line in text.splitlines():
             name, _, value = line.partition(":")
             if name.strip() == "model name":
-                flags = [f for f in _FLAGS if f in info.read_text("utf-8")]
+                flags = [flag for flag in _FLAGS if flag in text]
                 return f"{value.strip()} ({', '.join(flags)})" if flags else value.strip()
     return platform.processor() or platform.machine()

@@ -57,6 +57,7 @@ from maskrcnn_benchmark.engine.trainer import Periods, train_loop
 from maskrcnn_benchmark.engine.training_step import make_grad_scaler
 from maskrcnn_benchmark.errors import ConfigError
 from maskrcnn_benchmark.layers.norms import FrozenBatchNorm2d
+from maskrcnn_benchmark.modeling.detector.detector import Detector
 from maskrcnn_benchmark.numerics import get_numerics
 from maskrcnn_benchmark.solver.lr_scheduler import WarmupSchedule
 from maskrcnn_benchmark.utils.comm import get_world_size, is_main_process
@@ -213,7 +214,7 @@ def seed_everything(seed: int) -> None:
 class _Parts:
     """What moves in a training run."""
 
-    model: nn.Module
+    model: Detector
     optimizer: Optimizer
     scheduler: WarmupSchedule
     scaler: GradScaler | None
@@ -282,9 +283,8 @@ def _train_parts(
     loader = build_train_loader(cfg, start_iteration)
     save_labels([loader.dataset], cfg.OUTPUT_DIR)
     about = _about(cfg, loader.dataset)
-    compile_losses(cfg, parts.model)
     if cfg.SOLVER.COMPILE:
-        logger.info("Compiling: the first iterations take minutes")
+        compile_losses(parts.model, cfg.SOLVER.COMPILE)
     model = distribute(parts.model, place)
     with ExitStack() as stack:
         writers: Sequence[MetricWriter] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ from maskrcnn_benchmark.engine.validation import validation_losses
 from maskrcnn_benchmark.modeling.detector.detector import Detector
 from maskrcnn_benchmark.numerics import get_numerics
 from maskrcnn_benchmark.utils.metric_logger import MetricLogger
+
+logger = logging.getLogger("maskrcnn_benchmark")
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -110,14 +113,18 @@ def build_evaluation(
     return evaluate
 
 
-def compile_losses(cfg: Config, model: nn.Module) -> None:
-    """Compile what training computes, if SOLVER.COMPILE says so; the model is changed.
+def compile_losses(model: Detector, backend: str) -> None:
+    """Compile what training computes; the model is changed.
 
     The first batch gets a graph of its own; what differs in the next ones becomes a symbol, so a few graphs serve all.
+
+    Args:
+        model: the detector.
+        backend: of `torch.compile`, as SOLVER.COMPILE names it.
     """
-    if cfg.SOLVER.COMPILE and isinstance(model, Detector):
-        compiled = torch.compile(model.compute_losses, backend=cfg.SOLVER.COMPILE, fullgraph=True)
-        model.compute_losses = compiled  # type: ignore[method-assign]
+    logger.info("Compiling: the first iterations take minutes")
+    compiled = torch.compile(model.compute_losses, backend=backend, fullgraph=True)
+    model.compute_losses = compiled  # type: ignore[method-assign]
 
 
 def step_settings(cfg: Config) -> dict[str, Any]:

@@ -153,16 +153,13 @@ def _set_up(
 
 def _variants(dtype: list[Lower] | None, *, compiled: bool) -> list[tuple[str, Precision, bool]]:
     """Name, precision and whether it is compiled, of each of ours."""
-    precisions = dict.fromkeys((Lower.FLOAT32, *(dtype or ())))
-    return [
-        (
-            " ".join(["ours", *[lower.value] * (lower is not Lower.FLOAT32), *["compiled"] * late]),
-            lower.value,
-            late,
-        )
-        for lower in precisions
-        for late in ((False, True) if compiled else (False,))
-    ]
+    variants: list[tuple[str, Precision, bool]] = []
+    for lower in dict.fromkeys((Lower.FLOAT32, *(dtype or ()))):
+        name = "ours" if lower is Lower.FLOAT32 else f"ours {lower.value}"
+        variants.append((name, lower.value, False))
+        if compiled:
+            variants.append((f"{name} compiled", lower.value, True))
+    return variants
 
 
 @app.command("infer", context_settings=OVERRIDE_SETTINGS)

@@ -11,7 +11,12 @@ from rich.console import Console
 from rich.table import Table
 
 from maskrcnn_benchmark.cli.group import EXIT_FAILED
-from maskrcnn_benchmark.cli.overrides import OVERRIDES_HELP, OVERRIDES_METAVAR, check_overrides
+from maskrcnn_benchmark.cli.overrides import (
+    OVERRIDES_HELP,
+    OVERRIDES_METAVAR,
+    WeightsConfig,
+    check_overrides,
+)
 from maskrcnn_benchmark.cli.quantization import check_options, report, write_int8
 
 if TYPE_CHECKING:
@@ -57,15 +62,7 @@ def export(
             "size; boxes in its pixels).",
         ),
     ] = "tensor",
-    config_file: Annotated[
-        str | None,
-        typer.Option(
-            "--config-file",
-            "-c",
-            metavar="FILE",
-            help="Config of the weights; a run, and weights of this version, know their own.",
-        ),
-    ] = None,
+    config_file: WeightsConfig = None,
     verify: Annotated[
         bool,
         typer.Option(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -38,6 +39,17 @@ def check_overrides(arguments: list[str] | None, *, context: typer.Context) -> l
             f"the last one has no value: '{arguments[-1]}'."
         )
     return arguments
+
+
+WeightsConfig = Annotated[
+    str | None,
+    typer.Option(
+        "--config-file",
+        "-c",
+        metavar="FILE",
+        help="Config of the weights; a run, and weights of this version, know their own.",
+    ),
+]
 
 
 def split_first(arguments: list[str]) -> tuple[Path | None, list[str]]:

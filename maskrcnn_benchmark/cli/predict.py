@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from maskrcnn_benchmark.cli.group import EXIT_FAILED, UsageError
+from maskrcnn_benchmark.cli.overrides import WeightsConfig
 
 if TYPE_CHECKING:
     from maskrcnn_benchmark.predict import Predictor
@@ -100,15 +101,7 @@ def predict(
         str | None,
         typer.Option(metavar="NAME", help="cuda, cpu, ...; default: MODEL.DEVICE if it is there."),
     ] = None,
-    config_file: Annotated[
-        str | None,
-        typer.Option(
-            "--config-file",
-            "-c",
-            metavar="FILE",
-            help="Config of the weights; a run, and weights of this version, know their own.",
-        ),
-    ] = None,
+    config_file: WeightsConfig = None,
 ) -> None:
     """Find objects in pictures and videos.
 
