@@ -30,6 +30,7 @@ from maskrcnn_benchmark.cli.legacy_tools import read_config
 from maskrcnn_benchmark.errors import ConfigError, DatasetError, MaskRCNNError, MissingExtraError
 from maskrcnn_benchmark.predict.images import read_image
 from maskrcnn_benchmark.utils.atomic import atomic_write
+from maskrcnn_benchmark.utils.interrupt import Interrupt
 
 CONFIG = "../configs/caffe2/e2e_mask_rcnn_R_50_FPN_1x_caffe2.yaml"
 WINDOW = "COCO detections"
@@ -101,16 +102,14 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _show_all(coco_demo: COCODemo, source: Source, sink: Sink) -> None:
-    try:
+    with Interrupt("finishing this picture") as interrupt:
         for frame in source.frames():
             start_time = time.perf_counter()
             composite = coco_demo.run_on_opencv_image(frame.pixels)
             print(f"Time: {time.perf_counter() - start_time:.2f} s / img", flush=True)
             if not sink.show(Frame(frame.name, composite)):
                 break
-    except KeyboardInterrupt:
-        kept = f"{sink.count} pictures are in {sink.place}" if sink.place else ""
-        raise KeyboardInterrupt(kept) from None
+            interrupt.check(f"{sink.count} pictures are in {sink.place}" if sink.place else "")
 
 
 def _warn(message: str) -> None:

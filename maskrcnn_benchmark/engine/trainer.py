@@ -15,13 +15,13 @@ from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from maskrcnn_benchmark.checkpoint.checkpointer import Checkpointer
-from maskrcnn_benchmark.engine.interrupt import Interrupt
 from maskrcnn_benchmark.engine.loss_sharing import check_losses, share_losses
 from maskrcnn_benchmark.engine.metric_writers import MetricWriter
 from maskrcnn_benchmark.engine.training_log import TrainingLog
 from maskrcnn_benchmark.engine.training_step import TrainingStep
 from maskrcnn_benchmark.errors import TrainingError
 from maskrcnn_benchmark.utils.comm import get_rank, reduce_dict
+from maskrcnn_benchmark.utils.interrupt import Interrupt
 from maskrcnn_benchmark.utils.metric_logger import MetricLogger
 from maskrcnn_benchmark.utils.old_names import old_names
 from maskrcnn_benchmark.utils.progress import progress_bar
@@ -139,7 +139,7 @@ class _TrainingLoop:
         began = time.perf_counter()
         last, stop = self.max_iteration, False
         with (
-            Interrupt() as interrupt,
+            Interrupt("finishing this iteration, then saving") as interrupt,
             progress_bar("Training", total=last, completed=start_iteration) as bar,
         ):
             # Loader workers start here, with the signal handlers in place.

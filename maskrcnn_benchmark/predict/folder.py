@@ -30,6 +30,7 @@ from maskrcnn_benchmark.results.labelme import to_labelme
 from maskrcnn_benchmark.results.writers import write_csv, write_json
 from maskrcnn_benchmark.results.yolo import to_yolo
 from maskrcnn_benchmark.utils.atomic import atomic_write, remove_stale_temporaries
+from maskrcnn_benchmark.utils.interrupt import Interrupt
 from maskrcnn_benchmark.utils.progress import progress_bar
 
 __all__ = [
@@ -104,6 +105,7 @@ def predict_folder(
     Raises:
         DatasetError: if an input is not there, there is no image among them, or a picture would replace one.
         MaskRCNNError: if the disk is full.
+        KeyboardInterrupt: when the image has been finished that was looked at when Ctrl-C or SIGTERM came.
     """
     found = sort_inputs(inputs, recursive=recursive, leave_out=output_dir if recursive else None)
     return predict_files(
@@ -148,6 +150,7 @@ def predict_files(
         ConfigError: for a format that is not known.
         DatasetError: see there.
         MaskRCNNError: see there.
+        KeyboardInterrupt: see there.
     """
     unknown = set(formats) - set(FORMATS)
     if unknown:
@@ -229,13 +232,19 @@ class _Work:
                 report.pictures[path] = self.picture_of(path)
             else:
                 left.append(path)
-        with progress_bar("Predicting", total=len(self.names), completed=report.num_earlier) as bar:
+        with (
+            progress_bar("Predicting", total=len(self.names), completed=report.num_earlier) as bar,
+            Interrupt("finishing this image") as interrupt,
+        ):
             for path, image, found in self._predict(left, report):
                 if found is not None:
                     self._write(path, image, found, report)
                     journal.add(path, found, image_id=ids[path])
                     report.num_objects += len(found)
                 bar.advance()
+                interrupt.check(
+                    f"The results of {len(journal.images)} images are in {self.folder}; the same command goes on there"
+                )
 
     def _predict(
         self, paths: list[Path], report: FolderReport

@@ -20,6 +20,7 @@ from maskrcnn_benchmark.errors import DatasetError, MaskRCNNError, MissingExtraE
 from maskrcnn_benchmark.results.detections import Detections
 from maskrcnn_benchmark.results.drawing import draw
 from maskrcnn_benchmark.results.writers import write_coco
+from maskrcnn_benchmark.utils.interrupt import Interrupt
 from maskrcnn_benchmark.utils.progress import progress_bar
 
 logger = logging.getLogger(__name__)
@@ -77,6 +78,7 @@ def predict_video(
         MissingExtraError: without PyAV.
         DatasetError: if the source is not there or no video.
         MaskRCNNError: if the disk is full.
+        KeyboardInterrupt: when the frame has been finished that was looked at when Ctrl-C or SIGTERM came.
     """
     output = Path(output)
     report = VideoReport(video=output, predictions=output.with_suffix(".json"))
@@ -120,6 +122,8 @@ def _go_through(
     with (
         progress_bar(f"Predicting {name}", total=total) as bar,
         VideoWriter(report.video, rate=stream.rate) as writer,
+        # Between a frame in the video and its line in the json, nothing may come.
+        Interrupt("finishing this frame") as interrupt,
     ):
         for index, found in predictor.iterate(frames()):
             frame = waiting.pop(index)
@@ -131,6 +135,7 @@ def _go_through(
             bar.advance()
             if show is not None and show(picture, name) is False:
                 return
+            interrupt.check(f"{report.num_frames} frames of {name} are in {report.video}")
 
 
 class VideoStream:

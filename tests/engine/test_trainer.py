@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from maskrcnn_benchmark.checkpoint.files import read_checkpoint
-from maskrcnn_benchmark.engine import interrupt
 from maskrcnn_benchmark.engine.metric_writers import JsonLinesWriter, read_metrics
 from maskrcnn_benchmark.engine.trainer import Periods, do_train, reduce_loss_dict
 from maskrcnn_benchmark.errors import TrainingError
+from maskrcnn_benchmark.utils import interrupt
 from tests.engine.toy_training import make_loader, make_parts, run
 
 

@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,17 @@ def test_what_was_done_is_kept_when_the_work_is_interrupted(images: Path, tmp_pa
         predict_folder(interrupted, [images], tmp_path / "out")
     content = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert len(content["images"]) == len(content["annotations"]) == 2
+
+
+def test_ctrl_c_waits_for_the_image(images: Path, tmp_path: Path) -> None:
+    def interrupt(_: Image.Image, name: str) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    output = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt, match=r"results of 1 images are in .*goes on there"):
+        predict_folder(find_center, [images], output, show=interrupt)
+    assert sorted(path.name for path in output.iterdir()) == ["a.jpg", "predictions.json"]
+    assert len(json.loads((output / "predictions.json").read_text())["images"]) == 1
 
 
 def test_images_are_never_replaced_by_pictures(images: Path) -> None:

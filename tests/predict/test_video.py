@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -80,6 +82,25 @@ def test_an_interrupted_video_is_whole(make_run: MakeRun, tmp_path: Path) -> Non
     with open_video(tmp_path / "b.mp4") as stream:
         assert len(list(stream.frames())) == 5
     assert len(json.loads((tmp_path / "b.json").read_text())["images"]) == 5
+
+
+def test_ctrl_c_waits_for_the_frame(
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes at the worst moment: the frame is in the video, but not yet among the results."""
+    write = VideoWriter.write
+
+    def interrupted(self: VideoWriter, picture: Image.Image) -> None:
+        write(self, picture)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    source = make_video(tmp_path / "a.mp4")
+    monkeypatch.setattr(VideoWriter, "write", interrupted)
+    with pytest.raises(KeyboardInterrupt, match=r"1 frames of .*a\.mp4 are in .*b\.mp4"):
+        predict_video(Predictor(make_run()), source, tmp_path / "b.mp4")
+    with open_video(tmp_path / "b.mp4") as stream:
+        assert len(list(stream.frames())) == 1
+    assert len(json.loads((tmp_path / "b.json").read_text())["images"]) == 1
 
 
 def test_a_video_that_ends_mid_frame_is_read_as_far_as_it_goes(

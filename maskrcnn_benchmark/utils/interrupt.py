@@ -18,14 +18,31 @@ class Interrupt:
     """While active, the first SIGINT or SIGTERM only sets `requested`; a later one stops at once.
 
     Loader workers that are forked meanwhile ignore the signal: they end with their parent.
+
+    Attributes:
+        requested: whether somebody wants it to stop.
     """
 
-    def __init__(self) -> None:
-        """Start without a request; `with` makes it listen."""
+    def __init__(self, before: str) -> None:
+        """Start without a request; `with` makes it listen.
+
+        Args:
+            before: what is done before it stops, for the message: "finishing this iteration".
+        """
         self.requested = False
+        self._before = before
         self._requested_at = 0.0
         self._owner = os.getpid()
         self._previous: dict[int, Any] = {}
+
+    def check(self, text: str = "") -> None:
+        """Stop here if that is wanted.
+
+        Raises:
+            KeyboardInterrupt: then, with `text`: what is kept, and how to go on.
+        """
+        if self.requested:
+            raise KeyboardInterrupt(text)
 
     def __enter__(self) -> Interrupt:
         self._owner = os.getpid()
@@ -62,5 +79,5 @@ class Interrupt:
         if os.environ.get("RANK", "0") == "0":
             # Not through the log: its lock may be held by the code this handler interrupts.
             name = signal.Signals(number).name
-            text = f"\n{name}: finishing this iteration, then saving; once more to stop at once.\n"
+            text = f"\n{name}: {self._before}; once more to stop at once.\n"
             os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, text.encode())
