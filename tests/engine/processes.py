@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import random
 import socket
 import traceback
 import warnings
@@ -48,9 +49,7 @@ def run_ranks(target: Callable[..., Any], *arguments: Any, folder: Path) -> list
     Returns:
         The exit code of each rank.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = _find_port()
     processes = []
     for rank in range(2):
         variables = {
@@ -62,6 +61,19 @@ def run_ranks(target: Callable[..., Any], *arguments: Any, folder: Path) -> list
         }
         processes.append(_start(target, arguments, folder / f"error{rank}.txt", variables))
     return [_wait(process) for process in processes]
+
+
+def _find_port() -> int:
+    """A free port that no other process is given in passing, as a port of its own or of an outgoing connection."""
+    while True:
+        # Below the range of the kernel's own choice.
+        port = random.SystemRandom().randrange(10_000, 32_000)
+        with socket.socket() as tried:
+            try:
+                tried.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def _start(

@@ -2,7 +2,6 @@
 
 import re
 import signal
-import time
 from functools import partial
 
 import pytest
@@ -70,12 +69,11 @@ def test_two_processes_train_and_only_the_first_writes(tmp_path):
 
 
 def test_an_error_in_one_process_ends_the_other_one_soon(tmp_path):
-    began = time.monotonic()
+    # Else `run_ranks` raises.
     codes = run_ranks(
         partial(train, tmp_path, max_iteration=5, error_at=3, only_rank=1), folder=tmp_path
     )
     assert codes == [1, 1]
-    assert time.monotonic() - began < 60
     assert "a made-up error" in (tmp_path / "error1.txt").read_text()
     other = (tmp_path / "error0.txt").read_text().splitlines()[-1]
     assert re.search("TrainingError: process 0 lost the connection to another process", other)
