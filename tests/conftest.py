@@ -6,6 +6,7 @@ import os
 import random
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,14 +34,24 @@ def shared() -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
-def _fixed_seed() -> None:
-    """Start every test from the same random state, whatever ran before it in this process."""
+def _seed() -> None:
     random.seed(0)
     if (numpy := sys.modules.get("numpy")) is not None:
         numpy.random.seed(0)
     if (torch := sys.modules.get("torch")) is not None:
         torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _fixed_seed() -> None:
+    """Start every test from the same random state, whatever ran before it in this process."""
+    _seed()
+
+
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any]) -> None:
+    """The same for what tests share: it is made before the fixture above is called."""
+    if fixturedef.scope != "function":
+        _seed()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
