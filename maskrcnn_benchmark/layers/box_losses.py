@@ -136,7 +136,7 @@ def box_regression_loss(
     )
     # Two equal boxes in the place of rows that do not count: finite, and without gradient.
     keep = mask[..., None]
-    unit = deltas.new_tensor([0.0, 0.0, 1.0, 1.0])
+    unit = (torch.arange(4, device=deltas.device) >= 2).to(deltas.dtype)  # 0, 0, 1, 1
     values = _LOSSES[loss](
         torch.where(keep, predicted, unit), torch.where(keep, targets, unit), offset=offset
     )

@@ -135,8 +135,14 @@ def decode_boxes(
     center = (proposals[..., :2] + 0.5 * size)[..., None, :]  # (..., 1, 2)
     size = size[..., None, :]
     per_class = deltas.unflatten(-1, (-1, 4))  # (..., K, 4)
-    shift = per_class[..., :2] / deltas.new_tensor(weights[:2])
-    scale = (per_class[..., 2:] / deltas.new_tensor(weights[2:])).clamp(max=max_log_scale)
+    wx, wy, ww, wh = weights
+    shift = per_class[..., :2] / _pair_on(deltas, wx, wy)
+    scale = (per_class[..., 2:] / _pair_on(deltas, ww, wh)).clamp(max=max_log_scale)
     new_center = shift * size + center
     half = 0.5 * (torch.exp(scale) * size)
     return torch.cat((new_center - half, new_center + half - offset), dim=-1).flatten(-2)
+
+
+def _pair_on(like: Tensor, first: float, second: float) -> Tensor:
+    """Two numbers (2,) made where `like` is: a copy of them to a GPU would wait for all that it has still to do."""
+    return torch.stack((like.new_full((), first), like.new_full((), second)))

@@ -70,9 +70,10 @@ def decode_heat_maps(heat_maps: Tensor, boxes: Tensor, valid: Tensor) -> Tensor:
     sides = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1)
     pixels = sides.ceil()
     # One wait for the device, not one per region.
-    sizes = pixels.to(torch.int64).cpu().tolist()
-    for row in valid.cpu().nonzero().squeeze(1).tolist():
-        width, height = sizes[row]
+    sizes = torch.where(valid[:, None], pixels, 0.0).to(torch.int64).tolist()
+    for row, (width, height) in enumerate(sizes):
+        if not width:
+            continue
         value, index = _best_pixel(heat_maps[row].detach(), height, width)
         place = torch.stack((index % width, index // width), dim=1)  # (K, 2)
         output[row, :, :2] = (place + 0.5) * (sides[row] / pixels[row]) + boxes[row, :2]

@@ -163,24 +163,23 @@ def rasterize_in_boxes(
     Returns:
         (R, M, M) float32 of zeros and ones.
     """
-    output = np.zeros((len(boxes), size, size), dtype=np.uint8)
-    rows = valid.cpu().nonzero().squeeze(1).numpy()
-    which, window = instances.cpu().numpy(), windows.cpu().numpy()
-    xyxy = boxes.detach().float().cpu().numpy()
+    is_valid, which, window, parts, firsts = _to_numpy(
+        valid.long(), instances, windows, part_starts, instance_starts
+    )
+    xyxy, vertices = _to_numpy(boxes.detach().float(), points)
+    rows = is_valid.nonzero()[0]
     is_bitmap = window[which[rows], 4] >= 0 if len(rows) else np.zeros(0, dtype=bool)
     polygon_rows, bitmap_rows = rows[~is_bitmap], rows[is_bitmap]
+    drawn = np.zeros((len(boxes), size, size), dtype=np.uint8)
     if len(polygon_rows):
-        output[polygon_rows] = _rasterize_polygons(
-            points.cpu().numpy(),
-            part_starts.cpu().numpy(),
-            instance_starts.cpu().numpy(),
-            xyxy[polygon_rows],
-            which[polygon_rows],
-            size,
+        drawn[polygon_rows] = _rasterize_polygons(
+            vertices, parts, firsts, xyxy[polygon_rows], which[polygon_rows], size
         )
+    output = torch.from_numpy(drawn).to(device=boxes.device, dtype=torch.float32)
     for row in bitmap_rows:
+        # Where the bitmaps are: to fetch each would wait for a GPU once per region.
         output[row] = _resample_bitmap(bits, window[which[row]].tolist(), xyxy[row].tolist(), size)
-    return torch.from_numpy(output).to(device=boxes.device, dtype=torch.float32)
+    return output
 
 
 @rasterize_in_boxes.register_fake
@@ -196,6 +195,13 @@ def _(
     size: int,
 ) -> Tensor:
     return boxes.new_empty((boxes.shape[0], size, size), dtype=torch.float32)
+
+
+def _to_numpy(*tensors: Tensor) -> list[np.ndarray]:
+    """Tensors of one type, brought to the CPU in one piece."""
+    flat = torch.cat([tensor.flatten() for tensor in tensors]).cpu()
+    parts = flat.split([tensor.numel() for tensor in tensors])
+    return [part.view(own.shape).numpy() for part, own in zip(parts, tensors, strict=True)]
 
 
 def _rasterize_polygons(
@@ -227,8 +233,8 @@ def _rasterize_polygons(
     return output
 
 
-def _resample_bitmap(bits: Tensor, window: list[int], box: list[float], size: int) -> np.ndarray:
-    """(M, M) uint8: the bitmap inside the box, resized; a cell is set where at least half of it is."""
+def _resample_bitmap(bits: Tensor, window: list[int], box: list[float], size: int) -> Tensor:
+    """(M, M) bool: the bitmap inside the box, resized; a cell is set where at least half of it is."""
     left, top, width, height, start = window
     bitmap = bits[start : start + width * height].view(height, width)
     x1, y1, x2, y2 = (round(value) for value in box)
@@ -241,5 +247,4 @@ def _resample_bitmap(bits: Tensor, window: list[int], box: list[float], size: in
             ya - top : yb - top, xa - left : xb - left
         ]
     resized = F.interpolate(crop[None, None], size=(size, size), mode="bilinear", antialias=True)
-    result: np.ndarray = (resized[0, 0] >= 0.5).to(torch.uint8).cpu().numpy()
-    return result
+    return resized[0, 0] >= 0.5

@@ -188,14 +188,15 @@ def _nms_grouped(
     # Group by group rather than one call on boxes shifted apart: a shift of many image sizes
     # costs float32 the last digits of the overlap.
     by_group = groups.sort(stable=True).indices
-    counts = torch.unique_consecutive(groups[by_group], return_counts=True)[1].tolist()
-    keep = torch.zeros_like(groups, dtype=torch.bool)
+    # Counted on the CPU: there it takes one wait for a GPU, not several.
+    counts = torch.unique_consecutive(groups[by_group].cpu(), return_counts=True)[1].tolist()
+    survivors = []
     for members in by_group.split(counts):
         if members.numel() > 1 and iou_threshold > 0:
             kept = _nms_by_score(boxes[members], scores[members], iou_threshold, offset, inclusive)
             members = members[kept]
-        keep[members[:max_per_group] if max_per_group else members] = True
-    return order[keep]
+        survivors.append(members[:max_per_group] if max_per_group else members)
+    return order[torch.cat(survivors).sort().values]
 
 
 def _nms_by_score(

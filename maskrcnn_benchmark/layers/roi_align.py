@@ -37,9 +37,9 @@ def _pyramid_roi_align(
     output = _empty_output(features, rois, output_size)
     # As it lies in memory: (R, S, S, C).
     cells = output.permute(0, 2, 3, 1)
-    cells.index_fill_(0, (levels < 0).nonzero().squeeze(1), 0.0)
-    for level, (feature, scale) in enumerate(zip(features, scales, strict=True)):
-        rows = (levels == level).nonzero().squeeze(1)
+    *own, none = rows_by_level(levels, len(features))
+    cells.index_fill_(0, none, 0.0)
+    for rows, feature, scale in zip(own, features, scales, strict=True):
         if rows.numel():
             pooled = _align(feature, rois[rows], scale, output_size, sampling_ratio, aligned)
             cells.index_copy_(0, rows, pooled.permute(0, 2, 3, 1))
@@ -71,8 +71,8 @@ def _pyramid_roi_align_backward(
     aligned: bool,
 ) -> list[Tensor]:
     result = []
-    for level, (feature, scale) in enumerate(zip(like, scales, strict=True)):
-        rows = (levels == level).nonzero().squeeze(1)
+    *own, _ = rows_by_level(levels, len(like))
+    for rows, feature, scale in zip(own, like, scales, strict=True):
         if not rows.numel():
             result.append(torch.zeros_like(feature, memory_format=torch.channels_last))
             continue
@@ -139,7 +139,7 @@ def pyramid_roi_align(
     with torch.autocast(rois.device.type, enabled=False):
         result: Tensor = _pyramid_roi_align(
             [feature.float() for feature in features],
-            rois,
+            rois.float(),
             levels,
             scales,
             output_size,
@@ -224,6 +224,20 @@ def assign_levels(
     area = size[..., 0] * size[..., 1]
     level = torch.floor(canonical_level + torch.log2(area.sqrt() / canonical_size + eps))
     return level.clamp(min_level, max_level).to(torch.int64) - min_level
+
+
+def rows_by_level(levels: Tensor, count: int) -> tuple[Tensor, ...]:
+    """Which regions belong to each level: (R_l,) int64, ascending; at the end those of no level.
+
+    Args:
+        levels: (R,) int64; those of a region whose box is not a number may be anything.
+        count: L.
+    """
+    places = torch.where((levels >= 0) & (levels < count), levels, count)
+    # One wait for a GPU, not one for each level.
+    sizes = (places[:, None] == torch.arange(count + 1, device=levels.device)).sum(dim=0).tolist()
+    rows: tuple[Tensor, ...] = places.sort(stable=True).indices.split(sizes)
+    return rows
 
 
 def _uses_bags(feature: Tensor, sampling_ratio: int) -> bool:

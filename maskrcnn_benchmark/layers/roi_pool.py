@@ -10,6 +10,8 @@ import torchvision  # noqa: F401  (registers torch.ops.torchvision)
 from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
 
+from maskrcnn_benchmark.layers.roi_align import rows_by_level
+
 
 @torch.library.custom_op("maskrcnn::pyramid_roi_pool", mutates_args=())
 def _pyramid_roi_pool(
@@ -18,8 +20,8 @@ def _pyramid_roi_pool(
     output, cells = _empty_output(features, rois, output_size)
     output.zero_()
     cells.fill_(-1)
-    for level, (feature, scale) in enumerate(zip(features, scales, strict=True)):
-        rows = (levels == level).nonzero().squeeze(1)
+    *own, _ = rows_by_level(levels, len(features))
+    for rows, feature, scale in zip(own, features, scales, strict=True):
         if rows.numel():
             output[rows], cells[rows] = torch.ops.torchvision.roi_pool(
                 feature.contiguous(), rois[rows], scale, output_size, output_size
@@ -45,8 +47,8 @@ def _pyramid_roi_pool_backward(
     output_size: int,
 ) -> list[Tensor]:
     result = []
-    for level, (feature, scale) in enumerate(zip(like, scales, strict=True)):
-        rows = (levels == level).nonzero().squeeze(1)
+    *own, _ = rows_by_level(levels, len(like))
+    for rows, feature, scale in zip(own, like, scales, strict=True):
         gradient = torch.zeros_like(feature, memory_format=torch.contiguous_format)
         if rows.numel():
             gradient = torch.ops.torchvision._roi_pool_backward(

@@ -165,7 +165,8 @@ def detections_to_boxlists(
     """
     result = []
     for image, (height, width) in enumerate(image_sizes):
-        rows = detections.valid[image]
+        # Rows rather than a mask: with a mask, torch waits for a GPU once for each field.
+        rows = detections.valid[image].nonzero().squeeze(1)
         boxlist = BoxList(detections.boxes[image][rows], (width, height), mode="xyxy")
         boxlist.add_field("scores", detections.scores[image][rows])
         boxlist.add_field("labels", detections.labels[image][rows])
@@ -186,7 +187,7 @@ def proposals_to_boxlists(
     """One BoxList per image with the field `objectness`."""
     result = []
     for image, (height, width) in enumerate(image_sizes):
-        rows = proposals.valid[image]
+        rows = proposals.valid[image].nonzero().squeeze(1)
         boxlist = BoxList(proposals.boxes[image][rows], (width, height), mode="xyxy")
         boxlist.add_field("objectness", proposals.objectness[image][rows])
         result.append(boxlist)

@@ -163,3 +163,10 @@ def test_level_follows_the_area_and_keeps_the_batch() -> None:
     # One map: nothing to choose, whatever is in the row.
     boxes = torch.tensor([[0.0, 0, 0, 0], [9.0, 9, 3, 3], [0.0, 0, 5000, 5000]])
     assert assign_levels(boxes, min_level=4, max_level=4).tolist() == [0, 0, 0]
+
+
+def test_regions_of_another_type() -> None:
+    features, (rois, levels) = pyramid(), regions()
+    arguments = {"scales": SCALES, "output_size": 4, "sampling_ratio": 2}
+    expected = pyramid_roi_align(features, rois, levels, **arguments)
+    assert torch.equal(pyramid_roi_align(features, rois.double(), levels, **arguments), expected)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
 import pytest
 import torch
+from torch import Tensor
 from torchvision.ops import roi_align, roi_pool
 
 from maskrcnn_benchmark.errors import ConfigError
-from maskrcnn_benchmark.modeling.poolers import Pooler, Rows
+from maskrcnn_benchmark.modeling.poolers import Pooler, PoolerKind, Rows
 
 VALID = torch.tensor([[True, False, True], [False, False, True]])
 
@@ -76,6 +80,29 @@ def test_rows_that_are_not_real_are_zero_and_cost_nothing_else() -> None:
     compact = pooler(features, boxes, Rows.of(VALID))
     assert not padded.unflatten(0, (2, 3))[~VALID].any()
     torch.testing.assert_close(padded.unflatten(0, (2, 3))[VALID], compact)
+
+
+@pytest.mark.parametrize(("kind", "name"), [("ROIAlign", "roi_align"), ("ROIPool", "roi_pool")])
+def test_boxes_that_have_no_level_give_zeros(
+    kind: PoolerKind, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Memory that nobody has written to may hold anything.
+    layer = importlib.import_module(f"maskrcnn_benchmark.layers.{name}")
+    empty = layer._empty_output
+
+    def poisoned(*args: Any) -> Any:
+        output = empty(*args)
+        (output if isinstance(output, Tensor) else output[0]).fill_(torch.nan)
+        return output
+
+    monkeypatch.setattr(layer, "_empty_output", poisoned)
+    features = [torch.randn(1, 3, 32, 48), torch.randn(1, 3, 16, 24)]
+    # Corners the wrong way round, and of a model that has diverged: the logarithm of the area is not a number.
+    boxes = torch.tensor([[[3.0, 4, 60, 70], [50.0, 4, 20, 70], [torch.nan, 4, 60, 70]]])
+    pooler = Pooler(output_size=4, scales=(1 / 4, 1 / 8), sampling_ratio=2, kind=kind)
+    got = pooler(features, boxes, Rows.of(torch.ones(1, 3, dtype=torch.bool)))
+    assert got[0].any()
+    assert not got[1:].any()
 
 
 def test_boxes_get_no_gradient() -> None:

@@ -17,6 +17,7 @@ from maskrcnn_benchmark.structures.padded import (
 )
 from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
 from maskrcnn_benchmark.structures.sizes import HeightWidth
+from tests.pretended_gpu import pretended_gpu, read
 
 SIZE = (20, 10)  # width, height
 TRIANGLE = [1.0, 1.0, 8.0, 1.0, 8.0, 6.0]
@@ -181,6 +182,21 @@ def test_detections_come_back_without_padding() -> None:
     assert second.get_field("mask").shape == (0, 1, 7, 7)
     without = detections_to_boxlists(detections._replace(masks=None), sizes)
     assert without[0].fields() == ["scores", "labels"]
+
+
+def test_a_gpu_is_waited_for_once_per_image() -> None:
+    proposals = (torch.rand(2, 3, 4), torch.rand(2, 3), torch.tensor([[True, False, True]] * 2))
+    detections = (*proposals[:2], torch.ones(2, 3, dtype=torch.int64), proposals[2])
+    sizes = [HeightWidth(10, 20), HeightWidth(30, 40)]
+    with pretended_gpu() as gpu:
+        masks, keypoints = gpu.put(torch.rand(2, 3, 7, 7)), gpu.put(torch.rand(2, 3, 5, 3))
+        found = PaddedDetections(*gpu.put(list(detections)), masks=masks, keypoints=keypoints)
+        boxlists = detections_to_boxlists(found, sizes)
+        assert sum(gpu.waits.values()) == 2
+        proposals_to_boxlists(Proposals(*gpu.put(list(proposals))), sizes)
+        assert sum(gpu.waits.values()) == 4
+    for image, boxlist in enumerate(boxlists):
+        assert torch.equal(read(boxlist.bbox), proposals[0][image, [0, 2]])
 
 
 def test_proposals_come_back_without_padding() -> None:

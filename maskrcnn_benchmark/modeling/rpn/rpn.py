@@ -241,5 +241,5 @@ def _is_among_best(scores: Tensor, total: int) -> Tensor:
     if scores.numel() <= total:
         return torch.ones_like(scores, dtype=torch.bool)
     flat = torch.zeros(scores.numel(), dtype=torch.bool, device=scores.device)
-    flat[scores.flatten().topk(total).indices] = True
-    return flat.view_as(scores)
+    # By an index and a number in brackets, torch would copy the number to a GPU and wait for it.
+    return flat.index_fill_(0, scores.flatten().topk(total).indices, True).view_as(scores)
