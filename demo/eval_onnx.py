@@ -29,8 +29,12 @@ def preprocess(
     image: Image.Image, short_side: int = 800, max_size: int = 1333
 ) -> tuple[Array, Array]:
     """RGB picture -> (3, H, W): resized, BGR, minus the mean, zeros up to multiples of 32; and its size, resized."""
-    ratio = min(short_side / min(image.size), max_size / max(image.size))
-    image = image.resize((int(ratio * image.width), int(ratio * image.height)), Image.BILINEAR)
+    short, long = sorted(image.size)
+    if long / short * short_side > max_size:
+        short_side = round(max_size * short / long)
+    # In this order, so that the short side becomes exactly what it is to be.
+    sides = (int(short_side * image.width / short), int(short_side * image.height / short))
+    image = image.resize(sides, Image.BILINEAR)
     values = np.asarray(image.convert("RGB"), dtype=np.float32)[:, :, ::-1] - np.float32(MEAN)
     height, width = (math.ceil(side / 32) * 32 for side in values.shape[:2])
     padded = np.zeros((3, height, width), dtype=np.float32)
@@ -52,7 +56,7 @@ def find(path: str, image: Image.Image, short_side: int) -> dict[str, Array]:
     )
     count = int(found.pop("num_detections")[0])
     found = {name: value[0, :count] for name, value in found.items()}
-    found["boxes"] = found["boxes"] * (image.width / size[1])
+    found["boxes"] = found["boxes"] * np.tile(np.divide(image.size, size[::-1]), 2)
     return found
 
 

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pycocotools import mask as mask_utils
 
-from maskrcnn_benchmark.layers.boxes import box_iou
+from maskrcnn_benchmark.layers.pairing import pair_by_overlap
 from maskrcnn_benchmark.predict.predictor import Predictor
 from maskrcnn_benchmark.results.detections import Detections
 from maskrcnn_benchmark.results.masks import RLE, area_of
@@ -64,18 +63,15 @@ def _mask_iou(one: RLE, two: RLE) -> float:
 
 
 def match(first: Detections, second: Detections) -> list[tuple[int, int]]:
-    """Pairs of rows of the same class, the greatest overlap first."""
-    boxes = torch.as_tensor(first.boxes), torch.as_tensor(second.boxes)
-    overlaps: NDArray[np.float32] = box_iou(*boxes, offset=first.box_offset).numpy()
-    is_same_class = first.labels[:, None] == second.labels[None]
-    # Boxes without an area overlap nothing: 0 / 0.
-    overlaps = np.where(is_same_class, np.nan_to_num(overlaps), 0.0)
-    pairs = []
-    while overlaps.size and overlaps.max() >= _SAME:
-        one, two = (int(place) for place in np.unravel_index(overlaps.argmax(), overlaps.shape))
-        pairs.append((one, two))
-        overlaps[one], overlaps[:, two] = 0.0, 0.0
-    return pairs
+    """Pairs of rows of the same class; see `pair_by_overlap`."""
+    return pair_by_overlap(
+        torch.as_tensor(first.boxes),
+        torch.as_tensor(first.labels),
+        torch.as_tensor(second.boxes),
+        torch.as_tensor(second.labels),
+        min_iou=_SAME,
+        offset=first.box_offset,
+    )
 
 
 def compare(first: Predictor, second: Predictor, images: Iterable[Path]) -> Agreement:

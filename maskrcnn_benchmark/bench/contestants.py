@@ -27,6 +27,7 @@ from maskrcnn_benchmark.modeling.detector.detector import Detector
 from maskrcnn_benchmark.predict.tuning import tune
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.image_list import to_image_list
+from maskrcnn_benchmark.structures.keypoint import Keypoints
 from maskrcnn_benchmark.structures.segmentation_mask import SegmentationMask
 
 Precision = Literal["float32", "bfloat16"]
@@ -52,10 +53,10 @@ class Scene:
     width: int = 1216
     seed: int = 0
 
-    def images(self) -> list[Tensor]:
-        """Images (3, H, W) of random pixels, 0-1."""
+    def images(self, channels: int = 3) -> list[Tensor]:
+        """Images (channels, H, W) of random pixels, 0-1."""
         generator = torch.Generator().manual_seed(self.seed)
-        shape = (3, self.height, self.width)
+        shape = (channels, self.height, self.width)
         return [torch.rand(shape, generator=generator) for _ in range(self.batch)]
 
     def boxes(self, *, num_classes: int) -> tuple[Tensor, Tensor]:
@@ -93,7 +94,8 @@ class Ours:
         keys = self.cfg.INPUT
         mean, std = (torch.tensor(v)[:, None, None] for v in (keys.PIXEL_MEAN, keys.PIXEL_STD))
         device = next(self.model.parameters()).device
-        images = (image.flip(0) * 255 if keys.TO_BGR255 else image for image in scene.images())
+        pixels = scene.images(keys.CHANNELS)
+        images = (image.flip(0) * 255 if keys.TO_BGR255 else image for image in pixels)
         return [((image - mean) / std).to(device) for image in images]
 
 
@@ -158,13 +160,7 @@ def ours_training(
     model = ours.model
     images = ours.inputs(scene)
     device = images[0].device
-    keys = ours.cfg.MODEL
-    part = keys.RETINANET if keys.RETINANET_ON else keys.ROI_BOX_HEAD
-    boxes, labels = scene.boxes(num_classes=part.NUM_CLASSES)
-    corners = [[[x1, y1, x2, y1, x2, y2, x1, y2]] for x1, y1, x2, y2 in boxes.tolist()]
-    target = BoxList(boxes, (scene.width, scene.height))
-    target.add_field("labels", labels)
-    target.add_field("masks", SegmentationMask(corners, (scene.width, scene.height)))
+    target = _make_target(ours.cfg, scene)
     dtype = _DTYPES[precision]
 
     def step() -> int:
@@ -176,6 +172,24 @@ def ours_training(
         return NUM_OBJECTS
 
     return step
+
+
+def _make_target(cfg: Config, scene: Scene) -> BoxList:
+    """The objects of a scene, with all that a model of the config trains on: masks and keypoints fill their boxes."""
+    keys, size = cfg.MODEL, (scene.width, scene.height)
+    part = keys.RETINANET if keys.RETINANET_ON else keys.ROI_BOX_HEAD
+    boxes, labels = scene.boxes(num_classes=part.NUM_CLASSES)
+    corners = [[[x1, y1, x2, y1, x2, y2, x1, y2]] for x1, y1, x2, y2 in boxes.tolist()]
+    target = BoxList(boxes, size)
+    target.add_field("labels", labels)
+    target.add_field("masks", SegmentationMask(corners, size))
+    if keys.KEYPOINT_ON:
+        # From corner to corner, all visible.
+        way = torch.linspace(0.1, 0.9, keys.ROI_KEYPOINT_HEAD.NUM_CLASSES)[None, :, None]
+        places = torch.lerp(boxes[:, None, :2], boxes[:, None, 2:], way)
+        visible = torch.full_like(places[..., :1], 2)
+        target.add_field("keypoints", Keypoints(torch.cat((places, visible), dim=-1), size))
+    return target
 
 
 def make_torchvision(cfg: Config, scene: Scene, *, device: torch.device) -> tuple[nn.Module, Ours]:
@@ -273,9 +287,10 @@ def onnxruntime_inference(ours: Ours, scene: Scene) -> Step:
     sizes = torch.tensor(batch.image_sizes, dtype=torch.float32)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        export_onnx(DetectionGraph(model.eval()), path)
+        graph = DetectionGraph(copy.deepcopy(model).cpu().eval())
+        export_onnx(graph, path, channels=ours.cfg.INPUT.CHANNELS)
         session = OnnxDetector(path, threads=torch.get_num_threads())
-    return partial(_count, session, batch.tensors.contiguous(), sizes)
+    return partial(_count, session, batch.tensors.cpu().contiguous(), sizes)
 
 
 def _count(session: Any, images: Tensor, sizes: Tensor) -> int:

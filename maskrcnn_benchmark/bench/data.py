@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from PIL import Image
-
 from maskrcnn_benchmark.bench.timing import Timing, take_turns
-from maskrcnn_benchmark.build.data import build_transforms
+from maskrcnn_benchmark.build.data import build_transforms, image_format_of
 from maskrcnn_benchmark.config import Config
 from maskrcnn_benchmark.errors import DatasetError
+from maskrcnn_benchmark.predict.sources import read_source
 from maskrcnn_benchmark.structures.image_list import to_image_list
 
 _ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
@@ -37,18 +36,16 @@ def time_data(cfg: Config, images: list[Path], *, rounds: int) -> dict[str, Timi
         cfg: how images are prepared, as in a test.
         images: files.
         rounds: how often.
+
+    Raises:
+        DatasetError: if a file cannot be read; names it.
     """
-    transforms = build_transforms(cfg, is_train=False)
-    decoded = [_decode(path) for path in images]
+    transforms, wanted = build_transforms(cfg, is_train=False), image_format_of(cfg)
+    decoded = [read_source(path, wanted) for path in images]
     prepared = [transforms(image) for image in decoded]
     steps: dict[str, Callable[[], object]] = {
-        "decode": lambda: [_decode(path) for path in images],
+        "decode": lambda: [read_source(path, wanted) for path in images],
         "preprocess": lambda: [transforms(image) for image in decoded],
         "batch": lambda: to_image_list(prepared, cfg.DATALOADER.SIZE_DIVISIBILITY),
     }
     return take_turns(steps, rounds=rounds)
-
-
-def _decode(path: Path) -> Image.Image:
-    with Image.open(path) as image:
-        return image.convert("RGB")

@@ -1,6 +1,6 @@
 """The most memory a step takes, in a process that does nothing else.
 
-python -m maskrcnn_benchmark.bench.memory NAME MODE CONFIG HEIGHT WIDTH BATCH PRECISION
+python -m maskrcnn_benchmark.bench.memory NAME MODE CONFIG HEIGHT WIDTH BATCH PRECISION [KEY VALUE]...
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -29,7 +30,13 @@ from maskrcnn_benchmark.predict.tuning import tune
 
 
 def peak_gib(
-    name: str, mode: str, config: str, scene: Scene, *, precision: Precision = "float32"
+    name: str,
+    mode: str,
+    config: str,
+    scene: Scene,
+    *,
+    overrides: Sequence[str] = (),
+    precision: Precision = "float32",
 ) -> float:
     """Peak memory in GiB of a process that does two steps: resident, or of the GPU where the model is on one.
 
@@ -38,9 +45,13 @@ def peak_gib(
         mode: infer or train.
         config: path of a YAML file.
         scene: the images.
+        overrides: keys and values, one after the other, that replace those of the config.
         precision: of ours.
+
+    Raises:
+        MaskRCNNError: if the process fails; with its last line.
     """
-    words = [name, mode, config, scene.height, scene.width, scene.batch, precision]
+    words = [name, mode, config, scene.height, scene.width, scene.batch, precision, *overrides]
     command = [sys.executable, "-m", __spec__.name, *map(str, words)]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     if run.returncode:
@@ -75,9 +86,10 @@ def _resident_peak() -> float:
 
 def main(words: list[str]) -> None:
     """Do two steps and print the peak."""
-    name, mode, config, height, width, batch, precision = words
+    name, mode, config, height, width, batch, precision, *overrides = words
     cfg = get_defaults()
     cfg.merge_from_file(config)
+    cfg.merge_from_list(overrides)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     scene = Scene(height=int(height), width=int(width), batch=int(batch))
     step = make_step(name, mode, cfg, scene, precision, device)  # type: ignore[arg-type]

@@ -86,6 +86,7 @@ class _Setting:
         config: its name on the command line.
         cfg: what was read.
         path: of its file.
+        overrides: of its keys, as on the command line.
         scene: the images.
         device: a GPU, if there is one.
         rounds: runs that count.
@@ -94,6 +95,7 @@ class _Setting:
     config: str
     cfg: Config
     path: Path
+    overrides: list[str]
     scene: Scene
     device: device
     rounds: int
@@ -104,7 +106,10 @@ class _Setting:
 
         for row in rows:
             if row["what"] in ("ours", "torchvision"):
-                row["peak GiB"] = round(peak_gib(row["what"], mode, str(self.path), self.scene), 2)
+                peak = peak_gib(
+                    row["what"], mode, str(self.path), self.scene, overrides=self.overrides
+                )
+                row["peak GiB"] = round(peak, 2)
 
     def show(self, title: str, rows: list[dict[str, Any]], *, as_json: bool) -> None:
         """Print the table."""
@@ -116,14 +121,14 @@ class _Setting:
         report.show(f"{title}, {self.config}", rows, notes=notes, as_json=as_json)
 
 
-def _load(context: typer.Context, config: str, overrides: list[str] | None) -> tuple[Config, Path]:
+def _load(config: str, overrides: list[str]) -> tuple[Config, Path]:
     from maskrcnn_benchmark.build.config_files import find_config
     from maskrcnn_benchmark.config import get_defaults
 
     path = find_config(config)
     cfg = get_defaults()
     cfg.merge_from_file(path)
-    cfg.merge_from_list(check_overrides(overrides, context=context))
+    cfg.merge_from_list(overrides)
     return cfg, path
 
 
@@ -140,11 +145,15 @@ def _set_up(
 
     from maskrcnn_benchmark.bench.contestants import Scene
 
-    cfg, path = _load(context, config, overrides)
+    if min(size) < 1:
+        raise typer.BadParameter(f"--size: expected a height and width above 0, got {size}.")
+    words = check_overrides(overrides, context=context)
+    cfg, path = _load(config, words)
     return _Setting(
         config=config,
         cfg=cfg,
         path=path,
+        overrides=words,
         scene=Scene(batch=batch, height=size[0], width=size[1]),
         device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
         rounds=rounds,
@@ -275,7 +284,7 @@ def data(
     from maskrcnn_benchmark.bench import report
     from maskrcnn_benchmark.bench.data import list_images, time_data
 
-    cfg, _ = _load(context, config, overrides)
+    cfg, _ = _load(config, check_overrides(overrides, context=context))
     files = list_images(images)
     timings = time_data(cfg, files, rounds=rounds)
     rows = [report.timing_row(name, timing, count=len(files)) for name, timing in timings.items()]

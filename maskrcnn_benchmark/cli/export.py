@@ -150,11 +150,11 @@ def _print_size(path: Path, *, format_: str) -> None:
 def _verify(model: LoadedModel, path: Path, *, format_: str, pictures: list[Path]) -> bool:
     """Run both, print the largest differences; whether they are within tolerance."""
     from maskrcnn_benchmark.export.model_export import open_detector
-    from maskrcnn_benchmark.export.verification import RESIZED, Tolerance, make_images, verify
+    from maskrcnn_benchmark.export.verification import make_images, tolerance_of, verify
 
     detector = open_detector(path, format=format_)  # type: ignore[arg-type]
     differences = verify(model, detector, pictures or make_images())
-    tolerance = RESIZED if detector.graph_input.kind == "image" else Tolerance()
+    tolerance = tolerance_of(detector)
     _print_differences(differences, tolerance)
     return differences.passes(tolerance)
 

@@ -112,6 +112,19 @@ def inner_names(names: Sequence[str]) -> list[str]:
     return [_INNER + name if name in _AFTER else name for name in names]
 
 
+def check_rule(rule: ResizeRule) -> None:
+    """Raise where images cannot be resized within a graph as they are in a test.
+
+    Raises:
+        ExportError: for a rule that has no form in ONNX.
+    """
+    if rule not in _RULES:
+        raise ExportError(
+            f"numerics that resize as {rule} does have no exact form in ONNX. Export with --input pixels or tensor, "
+            "and resize outside"
+        )
+
+
 def add_resizing(
     model: Any, *, min_size: int, max_size: int, rule: ResizeRule, size_divisible: int
 ) -> Any:
@@ -129,11 +142,7 @@ def add_resizing(
     """
     import onnx
 
-    if rule not in _RULES:
-        raise ExportError(
-            f"numerics that resize as {rule} does have no exact form in ONNX. Export with --input pixels or tensor, "
-            "and resize outside"
-        )
+    check_rule(rule)
     before = onnx.parser.parse_model(
         _BEFORE.format(
             min_size=min_size, max_size=max_size, rule=_RULES[rule], divisor=max(size_divisible, 1)

@@ -45,7 +45,7 @@ def export_model(
 
     Args:
         model: on the CPU.
-        path: of the file, which ends as `ENDINGS` says.
+        path: of the file, which ends as `ENDINGS` says; its folder is made if it is not there.
         format: onnx; torch: what `torch.export` writes; aoti: compiled ahead of time; openvino: also writes a `.bin`.
         input_kind: see `exported_detector.InputKind`.
         source: what the model was loaded from, for the file's own account of itself.
@@ -59,6 +59,7 @@ def export_model(
     check_request(path, format=format, input_kind=input_kind)
     graph = make_graph(model, input_kind=input_kind)
     metadata = describe(model, graph, input_kind=input_kind, source=source)
+    path.parent.mkdir(parents=True, exist_ok=True)
     arguments: dict[str, Any] = {"channels": model.cfg.INPUT.CHANNELS, "metadata": metadata}
     if format == "torch":
         from maskrcnn_benchmark.export.torch_export import export_torch
@@ -98,7 +99,7 @@ def open_detector(path: str | os.PathLike[str], *, format: Format) -> ExportedDe
 
 
 def check_request(path: Path, *, format: str, input_kind: str) -> None:
-    """Raise if there is no such format or input, or the file's name does not go with it.
+    """Raise if there is no such format or input, or the file cannot have its name.
 
     Raises:
         ConfigError: says what there is.
@@ -113,6 +114,11 @@ def check_request(path: Path, *, format: str, input_kind: str) -> None:
     if path.suffix != ending:
         raise ConfigError(
             f"the format {format} is written to a file whose name ends in {ending}, got {path}"
+        )
+    if path.is_dir() or any(above.is_file() for above in path.parents):
+        raise ConfigError(
+            f"{path}: expected the name of a new file, got a folder, or a file where a folder is to be. Choose another "
+            "name with -o"
         )
     if input_kind == "image" and format in ("torch", "aoti"):
         raise ConfigError(
@@ -176,9 +182,11 @@ def describe(
 
 def _resizing(model: LoadedModel) -> Callable[[Any], Any]:
     """Function that puts the test's resizing around an ONNX graph."""
-    from maskrcnn_benchmark.export.image_input import add_resizing
+    from maskrcnn_benchmark.export.image_input import add_resizing, check_rule
 
     cfg = model.cfg
+    rule = get_numerics(cfg.MODEL.NUMERICS).resize
+    check_rule(rule)  # Before minutes are spent on the graph.
     divisor = max(cfg.DATALOADER.SIZE_DIVISIBILITY, getattr(model.network, "size_divisible", 0))
 
     def around(graph: Any) -> Any:
@@ -186,7 +194,7 @@ def _resizing(model: LoadedModel) -> Callable[[Any], Any]:
             graph,
             min_size=cfg.INPUT.MIN_SIZE_TEST,
             max_size=cfg.INPUT.MAX_SIZE_TEST,
-            rule=get_numerics(cfg.MODEL.NUMERICS).resize,
+            rule=rule,
             size_divisible=divisor,
         )
 

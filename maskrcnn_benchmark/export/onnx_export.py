@@ -26,6 +26,9 @@ OPSET = 18
 DEFORM_OPSET = 20
 MAX_BATCH = 1024
 MAX_SIDE = 2**15
+# Of images of any size (C4), for the tracer alone: what is smaller has maps of one cell, for which it would want a
+# graph of their own, though this one is as right for them.
+MIN_SIDE = 64
 # Two images whose sides differ on every level, the coarsest of RetinaNet included: what is equal by chance, or 1, would
 # be taken for a rule.
 _EXAMPLE = (2, 192, 320)
@@ -132,7 +135,7 @@ def dynamic_shapes(graph: DetectionGraph) -> dict[str, dict[int, Any]]:
     """What may change from call to call: the number of images, and their sides in whole cells of the coarsest map."""
     batch = Dim("batch", min=1, max=MAX_BATCH)
     divisor = graph.detector.size_divisible
-    height, width = Dim("height", max=MAX_SIDE), Dim("width", max=MAX_SIDE)
+    height, width = (Dim(name, min=MIN_SIDE, max=MAX_SIDE) for name in ("height", "width"))
     if divisor > 1:
         # Then the sizes of all maps are simple products, which also halves the time of an export.
         rows, columns = (Dim(name, max=MAX_SIDE // divisor) for name in ("rows", "columns"))

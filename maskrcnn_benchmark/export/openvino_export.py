@@ -82,7 +82,7 @@ class OpenVinoDetector(ExportedDetector):
                 "Export it again"
             ) from error
         names = [output.get_any_name() for output in compiled.outputs]
-        super().__init__(metadata=metadata, output_names=names)
+        super().__init__(metadata=metadata, output_names=names, source=path)
         self._compiled = compiled
 
     def run(self, inputs: dict[str, Tensor]) -> Sequence[Tensor]:

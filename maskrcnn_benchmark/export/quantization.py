@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import statistics
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -25,9 +26,10 @@ from torch import Tensor
 from maskrcnn_benchmark.build.data import build_transforms, image_format_of
 from maskrcnn_benchmark.errors import ConfigError, ExportError, MissingExtraError
 from maskrcnn_benchmark.export.onnx_export import quiet
-from maskrcnn_benchmark.layers.boxes import box_iou
+from maskrcnn_benchmark.layers.pairing import pair_by_overlap
 from maskrcnn_benchmark.modeling.detector.exported_detector import ExportedDetector
 from maskrcnn_benchmark.modeling.detector.onnx_detector import OnnxDetector
+from maskrcnn_benchmark.numerics import get_numerics
 from maskrcnn_benchmark.predict.images import ImageSource, read_input
 from maskrcnn_benchmark.predict.loading import LoadedModel
 from maskrcnn_benchmark.structures.image_list import to_image_list
@@ -51,7 +53,7 @@ class Agreement:
     Attributes:
         images: how many were compared.
         detections: of the float detector.
-        found: of those, with a detection of the other of the same label and a larger IoU than `iou`.
+        found: of those, with one of the other's of their own, of the same label and at least the IoU `iou`.
         scores: mean difference of their probabilities.
         iou: least overlap.
     """
@@ -100,7 +102,7 @@ def quantize(
     Args:
         model: the file was made from.
         source: the `.onnx` file in float.
-        path: of the new one; written whole or not at all.
+        path: of the new one; written whole or not at all. Its folder is made if it is not there.
         images: to calibrate with, as `predict.images.read_input` takes them; the first `MAX_IMAGES` are used.
 
     Raises:
@@ -128,6 +130,7 @@ def quantize(
             ) from error
         result = onnx.load(os.fspath(draft))
     _keep_metadata(graph, result)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path, "wb") as file:
         file.write(result.SerializeToString())
     return path
@@ -191,37 +194,28 @@ def agreement(
         images: see `predict.images.read_input`.
         iou: least overlap of two boxes that are the same.
     """
-    total = pairs = 0
-    scores = 0.0
+    offset = get_numerics(model.cfg.MODEL.NUMERICS).box_offset
+    total = 0
+    apart: list[float] = []
     for source in images:
         batch, sizes = _batch(model, expected, source)
-        ours, theirs = expected.detect(batch, sizes), found.detect(batch, sizes)
-        overlap = _overlaps(ours, theirs)  # (ours, theirs)
-        total += len(overlap)
-        if not overlap.numel():
-            continue
-        best, which = overlap.max(dim=1)
-        same = best > iou
-        pairs += int(same.sum())
-        difference = _scores(ours) - _scores(theirs)[which]
-        scores += float(difference.abs()[same].sum())
-    return Agreement(
-        images=len(images), detections=total, found=pairs, scores=scores / max(pairs, 1), iou=iou
-    )
+        boxes, labels, scores = _rows(expected.detect(batch, sizes))
+        boxes2, labels2, scores2 = _rows(found.detect(batch, sizes))
+        total += len(boxes)
+        pairs = pair_by_overlap(boxes, labels, boxes2, labels2, min_iou=iou, offset=offset)
+        apart += [abs(float(scores[one]) - float(scores2[two])) for one, two in pairs]
+    mean = statistics.fmean(apart) if apart else 0.0
+    return Agreement(images=len(images), detections=total, found=len(apart), scores=mean, iou=iou)
 
 
-def _overlaps(ours: PaddedDetections | Proposals, theirs: PaddedDetections | Proposals) -> Tensor:
-    """IoU of all pairs of real detections of the one image in a batch, 0 for unlike labels."""
-    overlap = box_iou(ours.boxes[0][ours.valid[0]], theirs.boxes[0][theirs.valid[0]])
-    if isinstance(ours, PaddedDetections) and isinstance(theirs, PaddedDetections):
-        one, two = ours.labels[0][ours.valid[0]], theirs.labels[0][theirs.valid[0]]
-        overlap = overlap * (one[:, None] == two[None])
-    return overlap
-
-
-def _scores(found: PaddedDetections | Proposals) -> Tensor:
-    values = found.objectness if isinstance(found, Proposals) else found.scores
-    return values[0][found.valid[0]]
+def _rows(found: PaddedDetections | Proposals) -> tuple[Tensor, Tensor, Tensor]:
+    """Boxes, labels and scores of the real detections of the one image in a batch; proposals are all of one label."""
+    valid, boxes = found.valid[0], found.boxes[0]
+    if isinstance(found, Proposals):
+        scores, labels = found.objectness[0], torch.zeros_like(valid, dtype=torch.int64)
+    else:
+        scores, labels = found.scores[0], found.labels[0]
+    return boxes[valid], labels[valid], scores[valid]
 
 
 def _batch(

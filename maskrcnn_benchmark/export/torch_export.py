@@ -5,16 +5,24 @@ from __future__ import annotations
 import io
 import json
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._sympy.value_ranges import ValueRanges
 
 from maskrcnn_benchmark.errors import CheckpointError, ExportError
 from maskrcnn_benchmark.export.graph import DetectionGraph
-from maskrcnn_benchmark.export.onnx_export import dynamic_shapes, example_inputs, explain, quiet
+from maskrcnn_benchmark.export.onnx_export import (
+    MIN_SIDE,
+    dynamic_shapes,
+    example_inputs,
+    explain,
+    quiet,
+)
 from maskrcnn_benchmark.modeling.detector.exported_detector import ExportedDetector
 from maskrcnn_benchmark.utils.atomic import atomic_write
 
@@ -42,6 +50,9 @@ def export_torch(
         ExportError: if a part cannot be traced; the message says where.
     """
     program = to_program(graph, channels=channels)
+    for symbol, bounds in program.range_constraints.items():
+        if bounds.lower == MIN_SIDE:
+            program.range_constraints[symbol] = ValueRanges(1, bounds.upper)
     content = io.BytesIO()
     with quiet():
         torch.export.save(
@@ -64,7 +75,7 @@ def compile_ahead(
 
     Args:
         graph: what is exported, in evaluation mode, on the CPU.
-        path: of the `.pt2` package.
+        path: of the `.pt2` package; written whole or not at all.
         channels: of the images.
         metadata: text by key, kept in the file.
 
@@ -75,17 +86,19 @@ def compile_ahead(
 
     program = to_program(graph, channels=channels)
     path = Path(path)
-    with quiet(), torch.no_grad():
+    with quiet(), torch.no_grad(), tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        draft = Path(folder) / path.name
         try:
             aoti_compile_and_package(
                 program,
-                package_path=os.fspath(path),
+                package_path=os.fspath(draft),
                 inductor_configs={
                     "aot_inductor.metadata": {_METADATA_FILE: _describe(graph, metadata)}
                 },
             )
         except Exception as error:  # Inductor's errors, and the compiler's, have no common base.
             raise ExportError(explain(error, "compiled code")) from error
+        os.replace(draft, path)
     return path
 
 
@@ -133,7 +146,7 @@ class TorchDetector(ExportedDetector):
             raise CheckpointError(
                 f"{path} cannot be read as a detector of `maskrcnn export`: {str(error).strip()[:200]}. Export it again"
             ) from error
-        super().__init__(metadata=metadata, output_names=names)
+        super().__init__(metadata=metadata, output_names=names, source=path)
         self._function = function
 
     def run(self, inputs: dict[str, Tensor]) -> Sequence[Tensor]:

@@ -5,8 +5,10 @@ B: images.    D: detections of each image, padded.    M: side of a mask.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,7 +54,8 @@ class Differences:
     Attributes:
         images: how many were compared.
         detections: how many the network found.
-        unmatched: how many only one of the two found, which rounding at a threshold cannot explain.
+        unmatched: how many only one of the two found, which rounding at the threshold of the scores, or at the end of a
+            full list, cannot explain.
         boxes: see `Tolerance`.
         scores: likewise.
         mask_iou: likewise.
@@ -95,12 +98,19 @@ def verify(
         exported: the result.
         images: see `predict.images.read_input`.
 
+    Returns:
+        What is to be within `tolerance_of` the exported detector.
+
     Raises:
         DatasetError: if an image cannot be read.
     """
     differences = Differences()
     transforms = build_transforms(model.cfg, is_train=False)
     divisor = model.cfg.DATALOADER.SIZE_DIVISIBILITY
+    limits: dict[str, Any] = {
+        "tolerance": tolerance_of(exported),
+        "threshold": _threshold_of(model),
+    }
     tensors: list[Tensor] = []
     for source in images:
         image = read_input(source, image_format_of(model.cfg))
@@ -113,11 +123,24 @@ def verify(
         else:
             found = _detect(exported, to_image_list([tensor], divisor))
             tensors.append(tensor)
-        compare(expected, found, differences)
+        compare(expected, found, differences, **limits)
     if len(tensors) > 1:
         batch = to_image_list(tensors[:3], divisor)
-        compare(_detect(model.network, batch), _detect(exported, batch), differences)
+        compare(_detect(model.network, batch), _detect(exported, batch), differences, **limits)
     return differences
+
+
+def tolerance_of(exported: ExportedDetector) -> Tolerance:
+    """What a right file stays within."""
+    return RESIZED if exported.graph_input.kind == "image" else Tolerance()
+
+
+def _threshold_of(model: LoadedModel) -> float:
+    """Score that a detection is above; below any score for a proposal network, which has none."""
+    keys = model.cfg.MODEL
+    if keys.RETINANET_ON:
+        return float(keys.RETINANET.INFERENCE_TH)
+    return -math.inf if keys.RPN_ONLY else float(keys.ROI_HEADS.SCORE_THRESH)
 
 
 def make_images(sizes: Sequence[tuple[int, int]] = ((480, 640), (640, 426))) -> list[ImageSource]:
@@ -157,6 +180,7 @@ def compare(
     differences: Differences,
     *,
     tolerance: Tolerance = Tolerance(),
+    threshold: float = -math.inf,
 ) -> None:
     """Add the differences of a batch.
 
@@ -166,19 +190,27 @@ def compare(
         expected: of the network.
         found: of the exported detector.
         differences: are added to.
-        tolerance: by so much of a score may the least of a full list, and one at the threshold, differ.
+        tolerance: by so much of a score may the last of a full list, and one at the threshold, differ.
+        threshold: score that detections are above.
     """
+    capacity = expected.valid.shape[1]
     for image in range(expected.valid.shape[0]):
         ours, theirs = _rows(expected, image), _rows(found, image)
         differences.images += 1
         differences.detections += len(ours["boxes"])
-        pairs, left = _match(ours, theirs)
-        if left:
-            known = torch.cat((ours["scores"], theirs["scores"]))
-            limit = float(known.min()) + tolerance.scores
-            differences.unmatched += sum(score > limit for score in left)
+        pairs = _match(ours, theirs)
         for mine, other in pairs:
             _add_pair(differences, ours, theirs, mine, other)
+        for own, rows, others in (
+            (ours, {mine for mine, _ in pairs}, theirs),
+            (theirs, {other for _, other in pairs}, ours),
+        ):
+            limit = threshold
+            if len(others["scores"]) == capacity:  # Its last one took the place.
+                limit = max(limit, float(others["scores"].min()))
+            lost = [score for row, score in enumerate(own["scores"].tolist()) if row not in rows]
+            # So written that what is no number counts.
+            differences.unmatched += sum(not score <= limit + tolerance.scores for score in lost)
 
 
 def _add_pair(
@@ -215,27 +247,19 @@ def _rows(found: PaddedDetections | Proposals, image: int) -> dict[str, Tensor]:
     return fields
 
 
-def _match(
-    ours: dict[str, Tensor], theirs: dict[str, Tensor]
-) -> tuple[list[tuple[int, int]], list[float]]:
-    """Pairs of rows, nearest first come; and the scores of those that are left over."""
+def _match(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> list[tuple[int, int]]:
+    """Pairs of rows, nearest first; what is no number is near to nothing."""
     distance = (ours["boxes"][:, None] - theirs["boxes"][None]).abs().amax(dim=2)
     distance += (ours["scores"][:, None] - theirs["scores"][None]).abs() * 100
     distance[ours["labels"][:, None] != theirs["labels"][None]] = torch.inf
+    distance[distance.isnan()] = torch.inf
     pairs = []
     while distance.numel() and distance.min() < 10:
         mine, other = divmod(int(distance.argmin()), distance.shape[1])
         pairs.append((mine, other))
         distance[mine] = torch.inf
         distance[:, other] = torch.inf
-    matched = ({mine for mine, _ in pairs}, {other for _, other in pairs})
-    left = [
-        float(score)
-        for fields, known in zip((ours, theirs), matched, strict=True)
-        for row, score in enumerate(fields["scores"])
-        if row not in known
-    ]
-    return pairs, left
+    return pairs
 
 
 def _detect(detector: torch.nn.Module, batch: ImageList) -> PaddedDetections | Proposals:

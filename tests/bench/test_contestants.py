@@ -72,6 +72,14 @@ def test_training_leaves_no_gradients(ours: Ours) -> None:
     assert all(torch.equal(value, after[key]) for key, value in before.items())
 
 
+def test_a_keypoint_model_has_keypoints_to_train_on() -> None:
+    cfg = make_config("e2e_keypoint_rcnn_R_50_FPN_1x")
+    cfg.merge_from_list(["MODEL.ROI_KEYPOINT_HEAD.CONV_LAYERS", (8,)])
+    ours = contestants.make_ours(cfg, device=CPU)
+    assert ours.model.with_keypoints
+    assert contestants.ours_training(ours, SCENE)() == contestants.NUM_OBJECTS
+
+
 def test_floor_does_the_heavy_calls_and_nothing_else() -> None:
     weight, matrix = torch.randn(4, 3, 3, 3), torch.randn(5, 4)
 

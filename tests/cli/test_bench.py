@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from maskrcnn_benchmark.bench import memory
 from maskrcnn_benchmark.build.model import build_model
 from maskrcnn_benchmark.build.model_file import write_model_file
 from maskrcnn_benchmark.cli import app
@@ -55,6 +57,41 @@ def test_memory() -> None:
     (ours,) = [row for row in table["rows"] if row["what"] == "ours"]
     # Of a process with torch in it.
     assert 0.1 < ours["peak GiB"] < 3
+
+
+def test_memory_is_that_of_the_config_with_its_overrides(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    def in_this_process(command: list[str], **_: Any) -> Any:
+        memory.main(command[3:])
+        return memory.subprocess.CompletedProcess(command, 0, stdout="1.5")
+
+    def make_step(name: str, mode: str, cfg: Any, *_: Any) -> Any:
+        seen.append((name, mode, cfg.MODEL.ROI_HEADS.DETECTIONS_PER_IMG))
+        return lambda: 0
+
+    monkeypatch.setattr(memory.subprocess, "run", in_this_process)
+    monkeypatch.setattr(memory, "make_step", make_step)
+    words = (*THIN, "MODEL.ROI_HEADS.DETECTIONS_PER_IMG", "7")
+    result = CliRunner().invoke(app, ["bench", "infer", CONFIG, *SMALL, "--memory", *words])
+    assert result.exit_code == 0, result.output
+    assert seen == [("ours", "infer", 7)]
+    assert '"peak GiB": 1.5' in result.output
+
+
+@pytest.mark.parametrize("size", [("0", "64"), ("64", "-1")])
+def test_sizes_that_are_none(size: tuple[str, str]) -> None:
+    for verb in ("infer", "train"):
+        text = run(verb, CONFIG, "--size", *size, *THIN, code=2)
+        assert "above 0" in text
+
+
+def test_images_of_four_channels() -> None:
+    keys = ("INPUT.CHANNELS", "4", "INPUT.TO_BGR255", "False")
+    values = ("INPUT.PIXEL_MEAN", "(0, 0, 0, 0)", "INPUT.PIXEL_STD", "(1, 1, 1, 1)")
+    table = run("export", CONFIG, *SMALL, *THIN, *keys, *values)
+    rows = {row["what"]: row for row in table["rows"]}
+    assert rows["onnxruntime"]["detections"] == rows["ours"]["detections"] > 0
 
 
 def test_what_is_compiled() -> None:
@@ -105,3 +142,10 @@ def test_data(tmp_path: Path) -> None:
     Image.new("RGB", (40, 30)).save(tmp_path / "one.png")
     table = run("data", CONFIG, "--images", str(tmp_path), "--rounds", "1", "--json", *THIN)
     assert [row["what"] for row in table["rows"]] == ["decode", "preprocess", "batch"]
+
+
+def test_data_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "bad.jpg").write_text("no image")
+    text = run("data", CONFIG, "--images", str(tmp_path), "--rounds", "1", *THIN, code=2)
+    assert "bad.jpg" in text
+    assert "cannot be read as an image" in text

@@ -68,6 +68,25 @@ OTHERS: dict[str, Callable[[], Detector]] = {
     "torchvision backbone": lambda: from_config(
         "e2e_faster_rcnn_R_50_FPN_1x.yaml", BACKBONE__CONV_BODY="torchvision/mobilenet_v3_small-FPN"
     ),
+    # The profiles that differ most from the old project's: which boxes are dropped, clipped, ranked and counted how.
+    "numerics of detectron2": lambda: from_config(
+        "e2e_keypoint_rcnn_R_50_FPN_1x.yaml",
+        NUMERICS="detectron2",
+        ROI_BOX_HEAD__NUM_CLASSES=2,
+        ROI_KEYPOINT_HEAD__CONV_LAYERS=(16, 16),
+    ),
+    "numerics of torchvision": lambda: from_config(
+        "e2e_mask_rcnn_R_50_FPN_1x.yaml", NUMERICS="torchvision"
+    ),
+    "RetinaNet of detectron2": lambda: thin_retinanet(
+        style="exact",
+        inference={
+            "box_offset": 0.0,
+            "clip": "after_nms",
+            "drop_empty": True,
+            "nms_inclusive": False,
+        },
+    ),
     "timm backbone": lambda: from_config(
         "e2e_mask_rcnn_R_50_FPN_1x.yaml", BACKBONE__CONV_BODY="timm/convnext_atto-FPN"
     ),

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import onnx
 import pytest
 from typer.testing import CliRunner
 
@@ -10,6 +11,7 @@ from maskrcnn_benchmark.build.exported import manifest_of, open_exported
 from maskrcnn_benchmark.cli import app
 from maskrcnn_benchmark.errors import CheckpointError, ConfigError, ExportError
 from maskrcnn_benchmark.export.model_export import check_request, export_model, make_graph
+from maskrcnn_benchmark.modeling.detector.exported_detector import INPUT_KEY, GraphInput
 from maskrcnn_benchmark.predict import Predictor
 from maskrcnn_benchmark.predict.loading import load_model
 from tests.export.conftest import CLASS_NAMES
@@ -26,7 +28,7 @@ def of(pictures):
 @pytest.fixture(scope="module")
 def exported(run, pictures, tmp_path_factory):
     """Written and verified by the command."""
-    path = tmp_path_factory.mktemp("onnx") / "model.onnx"
+    path = tmp_path_factory.mktemp("onnx") / "made" / "as needed" / "model.onnx"
     result = maskrcnn("export", run, "-o", path, "--verify", *of(pictures))
     assert result.exit_code == 0, result.output
     assert f"Wrote {path}" in result.output
@@ -157,9 +159,40 @@ def test_what_is_no_part_of_a_graph(run, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_resizing_without_a_form_is_reported_first(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("maskrcnn_benchmark.export.onnx_export.to_onnx", pytest.fail)
+    model = load_model(run, device="cpu", score_threshold=1.0)
+    model.cfg.MODEL.NUMERICS = "torchvision"
+    with pytest.raises(ExportError, match=r"resize as torchvision does.*--input pixels"):
+        export_model(model, tmp_path / "m.onnx", input_kind="image")
+
+
 def test_files_that_are_no_detectors(tmp_path):
     with pytest.raises(CheckpointError, match="there is no such file"):
         Predictor(tmp_path / "none.onnx")
     (tmp_path / "bad.onnx").write_bytes(b"no model")
     with pytest.raises(CheckpointError, match=r"Is it a whole \.onnx file"):
         Predictor(tmp_path / "bad.onnx")
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 18]>
+        other (float[1] x) => (float[1] y) { y = Identity (x) }"""
+    )
+    onnx.save(model, tmp_path / "other.onnx")
+    with pytest.raises(
+        CheckpointError, match=r"the outputs of .*other\.onnx are y; expected boxes"
+    ):
+        Predictor(tmp_path / "other.onnx")
+
+
+@pytest.mark.parametrize("text", ['{"kind": "video"}', "[]", "{"])
+def test_inputs_that_are_not_known(text):
+    with pytest.raises(CheckpointError, match=r"what m\.onnx says about its input cannot be read"):
+        GraphInput.from_metadata({INPUT_KEY: text}, source="m.onnx")
+
+
+def test_names_that_a_file_cannot_have(tmp_path):
+    (tmp_path / "folder.onnx").mkdir()
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "folder.onnx", tmp_path / "file" / "model.onnx"):
+        with pytest.raises(ConfigError, match="expected the name of a new file"):
+            check_request(path, format="onnx", input_kind="tensor")

@@ -1,10 +1,14 @@
 """demo/export_to_onnx.py and demo/eval_onnx.py, one after the other, on a thin model."""
 
+import importlib.util
 import os
 import subprocess
 import sys
 
 import pytest
+from PIL import Image
+
+from maskrcnn_benchmark.data.transforms.resize import Resize
 
 pytest.importorskip("cv2", reason="pip install 'maskrcnn-benchmark[demo]'")
 
@@ -39,3 +43,15 @@ def test_export_and_evaluate(repository, run, pictures, tmp_path):
         assert f"{name} (" in done.stdout
     assert ", 28, 28)" in done.stdout
     assert (tmp_path / "found.png").stat().st_size > 1000
+
+
+def test_pictures_become_as_large_as_in_a_test(repository):
+    spec = importlib.util.spec_from_file_location("eval_onnx", repository / "demo" / "eval_onnx.py")
+    demo = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(demo)
+    resize = Resize(80, 133)
+    # A ratio times 77 may be a little less than 80; and a short side of 74.8 becomes 75.
+    for sides in ((77, 77), (77, 120), (128, 72), (72, 128), (64, 48), (300, 100)):
+        padded, (height, width) = demo.preprocess(Image.new("RGB", sides), 80, 133)
+        assert (height, width) == resize.get_size(sides)
+        assert padded.shape == (3, -(-height // 32) * 32, -(-width // 32) * 32)

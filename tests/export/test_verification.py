@@ -25,10 +25,17 @@ def detections(count=4, *, seed=0):
     )
 
 
-def differences_of(expected, found):
+def differences_of(expected, found, **options):
     differences = Differences()
-    compare(expected, found, differences)
+    compare(expected, found, differences, **options)
     return differences
+
+
+def without(detections, *rows):
+    """The detections but for some rows."""
+    valid = detections.valid.clone()
+    valid[:, list(rows)] = False
+    return detections._replace(valid=valid)
 
 
 def test_equal_but_for_the_order():
@@ -70,11 +77,10 @@ def test_masks():
 
 def test_what_only_one_found():
     one = detections()
-    # The lowest may be a matter of rounding, others not; another label is another detection.
-    less = one._replace(valid=torch.tensor([[True, True, True, False]]))
-    assert differences_of(one, less).unmatched == 0
-    less = one._replace(valid=torch.tensor([[True, False, True, True]]))
-    assert differences_of(one, less).unmatched == 1
+    for less, count in ((without(one, 3), 1), (without(one, 1), 1), (without(one, 0, 1, 2, 3), 4)):
+        assert differences_of(one, less).unmatched == count
+        assert differences_of(less, one).unmatched == count
+    # Another label is another detection.
     renamed = one._replace(labels=torch.tensor([[1, 5, 3, 4]]))
     found = differences_of(one, renamed)
     assert found.unmatched == 2
@@ -82,11 +88,41 @@ def test_what_only_one_found():
     assert found.passes(Tolerance(unmatched=0.5))
 
 
+def test_rounding_at_the_threshold_of_the_scores():
+    one = detections()  # The last has a score of 0.3.
+    assert differences_of(one, without(one, 3), threshold=0.2995).unmatched == 0
+    assert differences_of(one, without(one, 3), threshold=0.298).unmatched == 1
+    assert differences_of(one, without(one, 2), threshold=0.2995).unmatched == 1
+
+
+def test_rounding_at_the_end_of_a_full_list():
+    one, other = detections(), detections(seed=1)
+    scores = one.scores.clone()
+    scores[:, 3] -= 0.0005
+    last_differs = one._replace(
+        boxes=torch.cat((one.boxes[:, :3], other.boxes[:, 3:]), dim=1), scores=scores
+    )
+    assert differences_of(one, last_differs).unmatched == 0
+    # Beyond rounding: theirs took the place of a better one.
+    scores[:, 3] -= 0.1
+    assert differences_of(one, last_differs).unmatched == 1
+
+
 def test_images_without_detections():
     one = detections()
-    nothing = one._replace(valid=torch.zeros(1, 4, dtype=torch.bool))
+    nothing = without(one, 0, 1, 2, 3)
     assert differences_of(nothing, nothing).passes(Tolerance())
-    assert differences_of(nothing, one).unmatched == 3
+    assert differences_of(nothing, one).unmatched == 4
+    # A lost object is no matter of rounding because it was the only one.
+    single = without(one, 1, 2, 3)
+    assert not differences_of(single, nothing).passes(Tolerance())
+
+
+@pytest.mark.parametrize("field", ["boxes", "scores", "keypoints"])
+def test_what_is_no_number_does_not_pass(field):
+    one = detections()
+    broken = one._replace(**{field: torch.full_like(getattr(one, field), torch.nan)})
+    assert not differences_of(one, broken).passes(Tolerance())
 
 
 def test_proposals():

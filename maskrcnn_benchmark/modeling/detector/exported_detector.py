@@ -6,10 +6,11 @@ B: images.    H, W: height and width of the padded batch.    D: detections of ea
 from __future__ import annotations
 
 import json
+import os
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -53,8 +54,14 @@ class GraphInput:
         return {INPUT_KEY: json.dumps(asdict(self))}
 
     @classmethod
-    def from_metadata(cls, metadata: Mapping[str, str]) -> GraphInput:
+    def from_metadata(
+        cls, metadata: Mapping[str, str], *, source: str | os.PathLike[str] = "the file"
+    ) -> GraphInput:
         """Read what `to_metadata` wrote; the defaults where there is nothing.
+
+        Args:
+            metadata: text by key.
+            source: where it is from, for the message.
 
         Raises:
             CheckpointError: if it cannot be read.
@@ -62,10 +69,14 @@ class GraphInput:
         try:
             content = json.loads(metadata.get(INPUT_KEY, "{}"))
             known = {field.name for field in fields(cls)}
-            return cls(**{key: value for key, value in content.items() if key in known})
+            found = cls(**{key: value for key, value in content.items() if key in known})
+            # A newer version may know others, whose images would be prepared wrongly here.
+            if found.kind not in get_args(InputKind):
+                raise ValueError(f"it takes {found.kind!r}, not {', '.join(get_args(InputKind))}")
+            return found
         except (ValueError, AttributeError, TypeError) as error:
             raise CheckpointError(
-                f"what the file says about its input cannot be read ({error}). Write it again with `maskrcnn export`"
+                f"what {source} says about its input cannot be read: {error}. Write it again with `maskrcnn export`"
             ) from error
 
 
@@ -81,13 +92,24 @@ class ExportedDetector(Detector):
         output_names: of the graph.
     """
 
-    def __init__(self, *, metadata: Mapping[str, str], output_names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        *,
+        metadata: Mapping[str, str],
+        output_names: Sequence[str],
+        source: str | os.PathLike[str] = "the file",
+    ) -> None:
         """Keep what the file says.
+
+        Args:
+            metadata: see the class.
+            output_names: see the class.
+            source: name of the file, for messages.
 
         Raises:
             CheckpointError: if that cannot be read, or it is no detector.
         """
-        graph_input = GraphInput.from_metadata(metadata)
+        graph_input = GraphInput.from_metadata(metadata, source=source)
         divisor = 0 if graph_input.kind == "image" else graph_input.size_divisible
         # There is no network to look into: all of it is in the file.
         nothing = Backbone(body=torch.nn.Identity(), out_channels=0, strides=())
@@ -97,7 +119,7 @@ class ExportedDetector(Detector):
         self.output_names = list(output_names)
         if not {"boxes", "num_detections"} <= set(self.output_names):
             raise CheckpointError(
-                f"the outputs of the file are {', '.join(self.output_names)}; expected boxes, num_detections and "
+                f"the outputs of {source} are {', '.join(self.output_names)}; expected boxes, num_detections and "
                 "others, as `maskrcnn export` writes them"
             )
         self.training = False

@@ -38,6 +38,7 @@ class OnnxDetector(ExportedDetector):
         super().__init__(
             metadata=session.get_modelmeta().custom_metadata_map,
             output_names=[output.name for output in session.get_outputs()],
+            source=path,
         )
         self.session = session
 
