@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,10 @@ from maskrcnn_benchmark.checkpoint.requirements import is_class_layer
 from maskrcnn_benchmark.config import Config, get_defaults
 from maskrcnn_benchmark.errors import CheckpointError, ConfigError
 
+logger = logging.getLogger(__name__)
+
 ENDINGS = (".safetensors", ".pth")
+_SCORES = "box.predictor.cls_score.bias"
 _NOT_OF_THE_BODY = ("rpn.", "roi_heads.", "backbone.fpn.")
 
 
@@ -53,6 +57,7 @@ def convert_weights(
     output: str | os.PathLike[str],
     *,
     cfg: Config | None = None,
+    overrides: Sequence[str] = (),
     drop_heads: bool = False,
     backbone_only: bool = False,
 ) -> Conversion:
@@ -63,6 +68,7 @@ def convert_weights(
         output: ends in `.safetensors` (with a manifest) or `.pth`.
         cfg: of the network; None: the one inside the file, or told from its weights. All its weights must be in the
             file of a detector, those of its body in that of a backbone.
+        overrides: configuration keys and values by turns, on top of that configuration.
         drop_heads: leave out the layers whose size depends on the number of classes, to train them for others.
         backbone_only: leave out all but the body of the backbone.
 
@@ -91,11 +97,18 @@ def convert_weights(
     is_whole = opened.converted.is_detector and not (drop_heads or backbone_only)
     network = None if backbone_only else _find_network(opened, cfg)
     if network is not None:
+        network = _override(network, overrides)
         network = adapt_config(network, opened.converted)
         kept = _complete(
             replace(opened, converted=replace(opened.converted, weights=kept)), network
         )
         kept, _ = _select(kept, drop_heads=drop_heads, backbone_only=False)
+    elif overrides:
+        why = "of a backbone alone" if backbone_only else "as its network is not known"
+        raise ConfigError(
+            f"{opened.path}: {' '.join(overrides)} cannot be applied, {why}; give the configuration it was trained "
+            "with (--config), or leave these words out"
+        )
     manifest = _describe(opened, network, is_whole=is_whole)
     _write(output, kept, manifest)
     return Conversion(
@@ -138,6 +151,15 @@ def _find_network(opened: LoadedFile, cfg: Config | None) -> Config | None:
         return None
 
 
+def _override(cfg: Config, overrides: Sequence[str]) -> Config:
+    if not overrides:
+        return cfg
+    changed = cfg.clone()
+    changed.defrost()
+    changed.merge_from_list(list(overrides))
+    return changed
+
+
 def _complete(opened: LoadedFile, cfg: Config) -> dict[str, Tensor]:
     """The weights of the network by their whole names: of a detector all, of a backbone what the file has."""
     model = build_model(cfg)
@@ -158,9 +180,24 @@ def _describe(opened: LoadedFile, cfg: Config | None, *, is_whole: bool) -> Mani
     named: dict[str, Any] = {}
     if is_whole:
         named = {key: rest.get(key) for key in ("class_names", "category_ids", "keypoints")}
+        _leave_out_misnamed(named, opened)
     before = rest.get("manifest")
     metrics = before.get("metrics") if isinstance(before, dict) and is_whole else None
     return make_manifest(cfg, provenance=provenance, metrics=metrics, **named)
+
+
+def _leave_out_misnamed(named: dict[str, Any], opened: LoadedFile) -> None:
+    """Names of another number of classes would make a file that cannot be read."""
+    names = named["class_names"]
+    for name, weight in opened.converted.weights.items():
+        if name.endswith(_SCORES) and names is not None and len(names) != len(weight):
+            logger.warning(
+                "%s names %d classes (background included), its weights are for %d: the names are left out",
+                opened.path,
+                len(names),
+                len(weight),
+            )
+            named["class_names"] = named["category_ids"] = names = None
 
 
 def _describe_without_config(converted: Converted, provenance: Mapping[str, Any]) -> Manifest:
@@ -170,7 +207,17 @@ def _describe_without_config(converted: Converted, provenance: Mapping[str, Any]
     )
 
 
+def _make_folder(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot write {path}: its folder cannot be made ({error.strerror or error})"
+        ) from error
+
+
 def _write(path: Path, weights: Mapping[str, Tensor], manifest: Manifest) -> None:
+    _make_folder(path)
     if path.suffix == ".safetensors":
         write_safetensors(path, weights, manifest)
         return

@@ -8,6 +8,7 @@ The config behind it is a shipped one with the backbone and the classes put in; 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -150,6 +151,10 @@ def _backbone_settings(backbone: str, *, is_retinanet: bool) -> list[Any]:
 
 def _find_weights(task: str, backbone: str, pretrained: str | None) -> str | None:
     """Path or catalog name of what `pretrained` means."""
+    if pretrained is not None and not isinstance(pretrained, str | os.PathLike):
+        raise ConfigError(
+            f"pretrained: expected None, 'imagenet', 'coco' or a file of weights, got {pretrained!r}."
+        )
     if pretrained == "imagenet":
         name = backbone.rpartition("-")[0]
         if name not in _IMAGENET:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
+import re
+from dataclasses import replace
 from typing import Any
 
 from maskrcnn_benchmark.checkpoint.architecture import infer_architecture
-from maskrcnn_benchmark.checkpoint.dialects import NAMES
-from maskrcnn_benchmark.checkpoint.dialects.base import Converted
+from maskrcnn_benchmark.checkpoint.dialects import NAMES, UNKNOWN
+from maskrcnn_benchmark.checkpoint.dialects.base import IMAGENET_INPUT, Converted, Settings
 from maskrcnn_benchmark.checkpoint.opening import LoadedFile
 from maskrcnn_benchmark.config import Config, get_defaults
 from maskrcnn_benchmark.config.section import DEFAULT
@@ -41,6 +44,10 @@ _HABITS = (
     "_BETA",
     ".BBOX_REG_WEIGHT",
 )
+# Bodies of other libraries, and what weights of ImageNet for them are called here.
+_FOREIGN_BODY = re.compile(r"(torchvision|timm)/(.+?)(?:-FPN-RETINANET|-FPN)?")
+_OF_LIBRARIES = ("torchvision", "timm", UNKNOWN)
+_OWN_PARTS = ("backbone.", "rpn.", "roi_heads.")
 _PER_CHANNEL = ("INPUT.PIXEL_MEAN", "INPUT.PIXEL_STD")
 # How the network is built and trained is the configuration's to say, whatever weights it starts from.
 _NOT_ADAPTED = (
@@ -110,6 +117,7 @@ def adapt_config(cfg: Config, converted: Converted) -> Config:
     Returns:
         `cfg` itself where nothing changes, else a changed copy, as frozen as it is.
     """
+    converted = _complete_for_body(cfg.MODEL.BACKBONE.CONV_BODY, converted)
     differing = _find_differing(cfg, converted)
     if not differing:
         return cfg
@@ -148,6 +156,34 @@ def adapted_settings(cfg: Config) -> dict[str, Any]:
         for section, leaf in cfg.walk()
         if section.origin_of(leaf).startswith(_ORIGIN)
     }
+
+
+def _complete_for_body(body: str, converted: Converted) -> Converted:
+    """Weights of another library's body with the input that they were trained with, as far as the library states it."""
+    found = _FOREIGN_BODY.fullmatch(body)
+    if found is None or converted.is_detector or converted.dialect not in _OF_LIBRARIES:
+        return converted
+    library, network = found.groups()
+    if converted.dialect == UNKNOWN:
+        if any(name.startswith(_OWN_PARTS) for name in converted.weights):
+            return converted  # Of a detector of the user's own, which may look at its input in another way.
+        converted = replace(converted, dialect=library, settings=IMAGENET_INPUT)
+    stated = _input_stated_by_timm(network) if library == "timm" else ()
+    return replace(converted, settings=(*converted.settings, *stated))
+
+
+def _input_stated_by_timm(network: str) -> Settings:
+    """Mean and deviation of a network's published weights; most have those of ImageNet, some 0.5."""
+    try:
+        known = importlib.import_module("timm").get_pretrained_cfg(network)
+    except (ImportError, RuntimeError):
+        return ()
+    if known is None or len(known.mean) != len(known.std):
+        return ()
+    return (
+        ("INPUT.PIXEL_MEAN", tuple(map(float, known.mean))),
+        ("INPUT.PIXEL_STD", tuple(map(float, known.std))),
+    )
 
 
 def _find_differing(cfg: Config, converted: Converted) -> dict[str, Any]:

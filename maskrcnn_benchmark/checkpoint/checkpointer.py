@@ -19,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from maskrcnn_benchmark.checkpoint.files import write_checkpoint
+from maskrcnn_benchmark.checkpoint.folded_norms import take_out_epsilon
 from maskrcnn_benchmark.checkpoint.input_channels import adapt_input_channels
 from maskrcnn_benchmark.checkpoint.matching import (
     WeightMatch,
@@ -234,6 +235,9 @@ class Checkpointer:
                 source=opened.path,
                 allow_other_classes=allow_mismatch,
             )
+        loaded = take_out_epsilon(
+            self.model, loaded, pairs=match.pairs, folded=opened.converted.folded
+        )
         match = load_state_dict(self.model, loaded, allow_mismatch=allow_mismatch)
         if difference := describe_other_classes(state, loaded, match.mismatched):
             self.logger.warning("%s: the layers of classes are trained anew", difference)

@@ -3,6 +3,8 @@
 A download that breaks off leaves NAME.part, and goes on from there the next time, if the file on the server is still
 the same one (NAME.part.json says which it was). Where that can be checked neither by the server's mark nor by a hash in
 the name, nothing is left.
+
+NAME.url says where a file came from, so that one of the same name from elsewhere (model_final.pth) is not taken for it.
 """
 
 from __future__ import annotations
@@ -29,8 +31,14 @@ from maskrcnn_benchmark.utils.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 
-# NAME-HEX.pth: the hex digits are the beginning of the file's SHA-256, as in torch's model zoo.
-_HASH = re.compile(r"-([0-9a-f]{6,64})\.")
+# NAME-HEX.pth: the hex digits are the beginning of the file's SHA-256, as in torch's model zoo. Decimal digits alone
+# are a date or an iteration (checkpoint-100000.pth).
+_HASH = re.compile(r"-(?=[0-9]*[a-f])([0-9a-f]{6,64})\.")
+# What servers send in place of a file.
+_NO_FILES = (
+    ((b"<!doctype", b"<html", b"<?xml"), "a web page"),
+    ((b"version https://git-lfs",), "a Git LFS pointer (give the address of the file behind it)"),
+)
 _CHUNK = 1 << 20
 _TIMEOUT_S = 30
 # How often a broken connection is taken up again before giving up.
@@ -45,15 +53,50 @@ def cache_folder() -> Path:
 
 
 def cached_path(url: str, model_dir: str | os.PathLike[str] | None = None) -> Path:
-    """Return where the file behind `url` is kept, whether it is there yet or not."""
-    path = unquote(urlparse(url).path)
+    """Return where the file behind `url` is kept, whether it is there yet or not.
+
+    A file of the same name that came from another address keeps its place.
+
+    Raises:
+        CheckpointError: if the URL names no file.
+    """
+    try:
+        path = unquote(urlparse(url).path)
+    except ValueError as error:
+        raise CheckpointError(f"{url} is no URL: {error}") from error
     name = path.rsplit("/", 1)[-1]
     # Detectron's files are all called model_final.pkl; their folders tell them apart.
     if name == "model_final.pkl":
         name = path.replace("/", "_")
-    if not name:
+    if name in ("", ".", ".."):
         raise CheckpointError(f"the URL {url} names no file (it ends in a slash)")
-    return (Path(model_dir) if model_dir is not None else cache_folder()) / name
+    kept = (Path(model_dir) if model_dir is not None else cache_folder()) / name
+    if _HASH.search(name) or _origin_of(kept) in ("", _address(url)):
+        return kept
+    digest = hashlib.sha256(_address(url).encode()).hexdigest()
+    return kept.with_name(f"{digest[:8]}_{name}")
+
+
+def _address(url: str) -> str:
+    """What stays the same when the same file is asked for again: without password, and without signatures behind `?`.
+
+    Where the path does not end in the name of a file (`download?id=3`), what is behind `?` counts.
+    """
+    parts = urlparse(url)
+    query = "" if "." in parts.path.rpartition("/")[2] else parts.query
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query=query, fragment="").geturl()
+
+
+def _origin_of(path: Path) -> str:
+    """Where a cached file came from; "" where nobody knows, as for one that was put there by hand."""
+    try:
+        return _origin(path).read_text(encoding="utf-8").strip() if path.is_file() else ""
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _origin(path: Path) -> Path:
+    return path.with_name(f"{path.name}.url")
 
 
 def cache_url(
@@ -73,10 +116,11 @@ def cache_url(
     """
     path = cached_path(url, model_dir)
     failure = ""
-    if is_main_process() and not path.exists():
+    if is_main_process():
         try:
-            _download(url, path, progress=progress)
-        except (OSError, ValueError, CheckpointError) as error:
+            if not path.exists():
+                _download(url, path, progress=progress)
+        except (OSError, ValueError, http.client.HTTPException, CheckpointError) as error:
             failure = str(error) or type(error).__name__
     failures = all_gather(failure)
     if failures[0]:
@@ -127,7 +171,10 @@ def _download(url: str, path: Path, *, progress: bool) -> None:
                     kept = "; what came is kept, and the next attempt goes on from there"
                     raise CheckpointError(f"{error}{kept if is_kept else ''}") from error
                 logger.warning("%s; taking it up again", error)
+        _check_content(part)
         _check_hash(part, name=path.name)
+        if _HASH.search(path.name) is None:
+            _origin(path).write_text(_address(url), encoding="utf-8")
         os.replace(part, path)
         _note(part).unlink(missing_ok=True)
 
@@ -153,9 +200,9 @@ def _fetch(url: str, part: Path, *, description: str | None) -> None:
     with response:
         start, identity = _describe(response, url=url)
         if start not in (0, _size(part)):
-            raise CheckpointError(
-                f"the server sent the file from byte {start}, not from {_size(part)}"
-            )
+            wanted = _size(part)
+            _discard(part)
+            raise CheckpointError(f"the server sent the file from byte {start}, not from {wanted}")
         _note(part).write_text(json.dumps(asdict(identity)))
         with open(part, "ab" if start else "wb") as file:
             _copy(response, file, start=start, total=identity.length, description=description)
@@ -196,6 +243,17 @@ def _copy(
             ) from error
     if known is not None and done != known:
         raise _BrokenConnectionError(f"the connection broke after {done} of {known} bytes")
+
+
+def _check_content(part: Path) -> None:
+    """Refuse what no file of weights is, so that it is not kept for one."""
+    with open(part, "rb") as file:
+        head = file.read(64).lstrip().lower()
+    found = next((what for starts, what in _NO_FILES if head.startswith(starts)), None)
+    what = found or ("" if _size(part) else "nothing")
+    if what:
+        _discard(part)
+        raise CheckpointError(f"the server sent {what} in place of the file")
 
 
 def _check_hash(part: Path, *, name: str) -> None:

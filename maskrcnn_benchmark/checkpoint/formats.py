@@ -6,12 +6,12 @@ and safetensors. What a file is called does not matter.
 
 from __future__ import annotations
 
+import codecs
 import os
 import pickle
 import struct
 import warnings
 import zipfile
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +32,9 @@ _FOREIGN = (
     (b"\x89PNG", "a PNG picture"),
     (b"\xff\xd8\xff", "a JPEG picture"),
     (b"\x1f\x8b", "a gzip archive; unpack it first"),
+    (b"\xfd7zXZ", "an xz archive; unpack it first"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive; unpack it first"),
+    (b"BZh", "a bzip2 archive; unpack it first"),
     (b"\x89HDF", "an HDF5 file"),
 )
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
@@ -39,8 +42,8 @@ _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _PICKLES = tuple(bytes((0x80, protocol)) for protocol in (2, 3, 4, 5))
 _TORCH_MAGIC = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")
 # Weights hardly shrink when they are compressed: what grows so much more is made to fill the memory.
-_MAX_EXPANSION = 100
-_EXPANSION_COUNTS_FROM = 1 << 26  # bytes
+MAX_EXPANSION = 100
+EXPANSION_COUNTS_FROM = 1 << 26  # bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,11 +99,13 @@ def find_kind(path: Path) -> Kind:
         raise CheckpointError(f"{path} is empty; it was never written to its end")
     if head.startswith(_ZIP):
         return _kind_of_zip(path)
-    if path.suffix == ".safetensors" or _looks_like_safetensors(head, path.stat().st_size):
+    if _looks_like_safetensors(head, path.stat().st_size):
         return "safetensors"
     for start, what in _FOREIGN:
-        if head.lstrip().startswith(start):
+        if head.removeprefix(codecs.BOM_UTF8).lstrip().startswith(start):
             raise CheckpointError(f"{path} is not a checkpoint but {what}")
+    if path.suffix == ".safetensors":
+        return "safetensors"
     if _TORCH_MAGIC in head:
         return "torch"
     return "pickle" if path.suffix == ".pkl" or head.startswith(_PICKLES) else "torch"
@@ -125,9 +130,9 @@ def _kind_of_zip(path: Path) -> Kind:
         raise _damaged(path, error) from error
     size = path.stat().st_size
     unpacked = sum(entry.file_size for entry in entries)
-    if unpacked > max(_MAX_EXPANSION * size, _EXPANSION_COUNTS_FROM):
+    if unpacked > max(MAX_EXPANSION * size, EXPANSION_COUNTS_FROM):
         raise CheckpointError(
-            f"{path} ({size} bytes) would unpack to {unpacked} bytes, more than {_MAX_EXPANSION} times its size; "
+            f"{path} ({size} bytes) would unpack to {unpacked} bytes, more than {MAX_EXPANSION} times its size; "
             "weights do not shrink so. It is not read: get the file from its source again"
         )
     names = [entry.filename for entry in entries]
@@ -176,7 +181,7 @@ def _read_npz(path: Path) -> dict[str, Any]:
             "expected arrays of numbers. Nothing was run. Where you trust the file, save its numbers alone with "
             "numpy.savez"
         ) from error
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError, MemoryError) as error:
+    except Exception as error:  # The head of an array is text, which fails in any way there is.
         raise _damaged(path, error) from error
     return arrays
 
@@ -188,6 +193,11 @@ def _read_torch(path: Path) -> Any:
             warnings.filterwarnings("ignore", message="Detected pickle protocol")
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        if "Unsupported operand" in str(error):
+            raise CheckpointError(
+                f"{path} ({path.stat().st_size} bytes) is damaged or incomplete, or no file of weights: expected a zip "
+                f"archive or a pickle, it begins with {_head(path)!r}. Download or copy it again"
+            ) from error
         raise CheckpointError(
             f"{path} holds objects that are not tensors or plain data{_culprit(error)}, and loading them could run "
             "code from the file. Nothing was run. Re-save only its weights, where you trust it: "
@@ -195,6 +205,11 @@ def _read_torch(path: Path) -> Any:
         ) from error
     except Exception as error:  # Random bytes, read as a pickle, fail in any way there is.
         raise _damaged(path, error) from error
+
+
+def _head(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(16)
 
 
 def _culprit(error: Exception) -> str:

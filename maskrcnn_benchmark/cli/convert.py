@@ -70,13 +70,16 @@ def convert(
     from maskrcnn_benchmark.predict.loading import find_weights
 
     cfg = None
-    if config_file is not None or words:
+    if config_file is not None:
         cfg = get_defaults()
-        if config_file is not None:
-            cfg.merge_from_file(find_config(config_file))
-        cfg.merge_from_list(words)
+        cfg.merge_from_file(find_config(config_file))
     done = convert_weights(
-        find_weights(source), output, cfg=cfg, drop_heads=drop_heads, backbone_only=backbone_only
+        find_weights(source),
+        output,
+        cfg=cfg,
+        overrides=words,
+        drop_heads=drop_heads,
+        backbone_only=backbone_only,
     )
     typer.echo(f"Read weights of {NAMES.get(done.dialect, 'a network with names of its own')}.")
     if len(done.dropped) > _MOST_NAMES:

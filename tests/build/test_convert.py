@@ -153,3 +153,34 @@ def test_wrong_words_are_explained(tmp_path, detectron_file, cfg):
     with pytest.raises(CheckpointError, match=r"lacks \d+ weights of the network"):
         convert_weights(detectron_file, tmp_path / "a.pth", cfg=deeper)
     assert not (tmp_path / "a.pth").exists()
+
+
+def test_words_go_on_top_of_what_the_file_says(tmp_path, cfg, detectron_file):
+    path = tmp_path / "new" / "folder" / "a.safetensors"
+    convert_weights(detectron_file, path, cfg=cfg, overrides=["INPUT.MIN_SIZE_TEST", "72"])
+    words = ["INPUT.MAX_SIZE_TEST", "90"]
+    convert_weights(path, tmp_path / "b.pth", overrides=words)
+    predictor = Predictor(tmp_path / "b.pth")
+    assert predictor.cfg.INPUT.MIN_SIZE_TEST == 72
+    assert predictor.cfg.INPUT.MAX_SIZE_TEST == 90
+    assert len(predictor.class_names) == 4
+    with pytest.raises(ConfigError, match=r"INPUT\.MAX_SIZE_TEST 90 cannot be applied"):
+        convert_weights(path, tmp_path / "c.pth", overrides=words, backbone_only=True)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path, detectron_file, cfg):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="its folder cannot be made"):
+        convert_weights(detectron_file, tmp_path / "file" / "a.pth", cfg=cfg)
+
+
+def test_names_of_another_number_of_classes_are_left_out(tmp_path, cfg, caplog):
+    data = {"model": build_model(cfg).state_dict(), "class_names": ["__background__", "cat"]}
+    torch.save({**data, "category_ids": [7], "numerics": "detectron"}, tmp_path / "a.pth")
+    convert_weights(tmp_path / "a.pth", tmp_path / "b.safetensors", cfg=cfg)
+    assert "names 2 classes (background included), its weights are for 4" in caplog.text
+    assert Predictor(tmp_path / "b.safetensors").class_names[1:] == (
+        "class 1",
+        "class 2",
+        "class 3",
+    )

@@ -123,3 +123,8 @@ def test_the_package_loads_them_only_when_asked() -> None:
 
     with pytest.raises(AttributeError, match="no attribute 'YOLO'"):
         maskrcnn_benchmark.YOLO  # noqa: B018
+
+
+def test_pretrained_is_a_name_or_a_file() -> None:
+    with pytest.raises(ConfigError, match=r"pretrained: expected None, 'imagenet', 'coco'.*True"):
+        make(FasterRCNN, num_classes=4, pretrained=True)

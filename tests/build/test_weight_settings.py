@@ -181,3 +181,33 @@ def test_every_old_config_suits_the_weights_it_names():
             assert adapt_config(cfg, needed) is cfg, name
         checked += 1
     assert checked >= 50
+
+
+@pytest.mark.parametrize("body", ["timm/densenet121-FPN", "torchvision/densenet121"])
+def test_weights_of_unknown_names_for_another_librarys_body_see_its_images(body):
+    weights = {"features.conv0.weight": torch.ones(1)}
+    opened = Converted(dialect="unknown", weights=weights, is_detector=False)
+    cfg = config("MODEL.BACKBONE.CONV_BODY", body)
+    adapted = adapt_config(cfg, opened)
+    assert adapted.INPUT.TO_BGR255 is False
+    assert adapted.INPUT.PIXEL_MEAN == (0.485, 0.456, 0.406)
+    assert adapted.INPUT.PIXEL_STD == (0.229, 0.224, 0.225)
+    assert adapt_config(get_defaults(), opened) == get_defaults(), "of a network of one's own"
+
+
+def test_a_detector_of_ones_own_on_such_a_body_keeps_its_input():
+    weights = {"backbone.net.conv0.weight": torch.ones(1)}
+    opened = Converted(dialect="unknown", weights=weights, is_detector=False)
+    cfg = config("MODEL.BACKBONE.CONV_BODY", "torchvision/densenet121")
+    assert adapt_config(cfg, opened) is cfg
+
+
+def test_the_input_that_timm_states_goes_before_that_of_most():
+    pytest.importorskip("timm")
+    body = converted(*RGB, is_detector=False, dialect="timm")
+    cfg = config("MODEL.BACKBONE.CONV_BODY", "timm/resnetv2_50x1_bit-FPN")
+    adapted = adapt_config(cfg, body)
+    assert adapted.INPUT.PIXEL_MEAN == (0.5, 0.5, 0.5)
+    assert adapted.INPUT.PIXEL_STD == (0.5, 0.5, 0.5)
+    usual = adapt_config(config("MODEL.BACKBONE.CONV_BODY", "timm/resnet18-FPN"), body)
+    assert usual.INPUT.PIXEL_MEAN == (0.485, 0.456, 0.406)

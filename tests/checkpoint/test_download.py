@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -79,8 +80,8 @@ def test_a_file_is_downloaded_once(server, tmp_path):
 
 def test_the_hash_in_a_name_is_checked(server, tmp_path):
     assert cache_url(f"{server}/resnet50-{HASH[:8]}.pth", tmp_path)
-    with pytest.raises(CheckpointError, match=f"SHA-256 .* is {HASH}, its name promises 00000000"):
-        cache_url(f"{server}/resnet50-00000000.pth", tmp_path)
+    with pytest.raises(CheckpointError, match=f"SHA-256 .* is {HASH}, its name promises deadbeef"):
+        cache_url(f"{server}/resnet50-deadbeef.pth", tmp_path)
     assert len(list(tmp_path.iterdir())) == 1
     # Fewer than six digits are a name, not a hash.
     assert cache_url(f"{server}/model-abc.pth", tmp_path)
@@ -137,7 +138,7 @@ def test_a_broken_connection_is_taken_up_again(server, tmp_path):
     assert (tmp_path / "broken.pth.part").read_bytes() == CONTENT[:400]
     assert Path(cache_url(url, tmp_path)).read_bytes() == CONTENT[:750]
     assert Handler.ranges[4:] == [f"bytes={n}00-" for n in (4, 5, 6, 7)]
-    assert [path.name for path in tmp_path.iterdir()] == ["broken.pth"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["broken.pth", "broken.pth.url"]
 
 
 def test_a_part_of_another_version_is_not_gone_on_from(server, tmp_path):
@@ -175,4 +176,66 @@ def test_without_a_server_that_can_resume_the_whole_file_is_fetched(server, tmp_
         json.dumps({"url": url, "tag": '"x"', "length": 7000})
     )
     assert Path(cache_url(url, tmp_path)).read_bytes() == CONTENT
-    assert [path.name for path in tmp_path.iterdir()] == ["a.pth"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pth", "a.pth.url"]
+
+
+def test_a_file_of_the_same_name_from_elsewhere_is_another_file(server, tmp_path):
+    first = cache_url(f"{server}/mine/model.pth?signature=1", tmp_path, progress=False)
+    Handler.content = b"other" * 1000
+    assert cache_url(f"{server}/mine/model.pth?signature=2", tmp_path, progress=False) == first
+    second = cache_url(f"{server}/yours/model.pth", tmp_path, progress=False)
+    assert second != first
+    assert Path(first).read_bytes() == CONTENT
+    assert Path(second).read_bytes() == Handler.content
+    assert cache_url(f"{server}/yours/model.pth", tmp_path, progress=False) == second
+    assert len(Handler.requests) == 2
+    assert (tmp_path / "model.pth.url").read_text() == f"{server}/mine/model.pth"
+    # Without a name, what is behind the question mark says which file it is.
+    ids = [cache_url(f"{server}/get?id={number}", tmp_path, progress=False) for number in (1, 2)]
+    assert ids[0] != ids[1]
+    # Nobody knows where a file came from that was put there by hand.
+    (tmp_path / "hand.pth").write_bytes(CONTENT)
+    assert cached_path(f"{server}/hand.pth", tmp_path) == tmp_path / "hand.pth"
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"<!DOCTYPE html><html>Sign in</html>", "a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
+    ],
+)
+def test_what_is_no_file_of_weights_is_not_kept(server, tmp_path, content, what):
+    Handler.content = content
+    with pytest.raises(CheckpointError, match=f"the server sent {what}.* in place of the file"):
+        cache_url(f"{server}/a.pth", tmp_path, progress=False)
+    Handler.content = CONTENT
+    assert Path(cache_url(f"{server}/a.pth", tmp_path, progress=False)).read_bytes() == CONTENT
+
+
+def test_a_date_or_an_iteration_is_no_hash(server, tmp_path):
+    path = cache_url(f"{server}/checkpoint-100000.pth", tmp_path, progress=False)
+    assert Path(path).read_bytes() == CONTENT
+
+
+def test_an_answer_that_is_no_http_is_a_failure(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer():
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b"garbage\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/a.pth"
+        with pytest.raises(CheckpointError, match="could not download"):
+            cache_url(url, tmp_path, progress=False)
+        thread.join()
+
+
+@pytest.mark.parametrize("url", ["http://[::1/a.pth", "http://host/..", "http://host/folder/"])
+def test_urls_that_name_no_file(url, tmp_path):
+    with pytest.raises(CheckpointError, match=r"names no file|is no URL"):
+        cached_path(url, tmp_path)

@@ -205,6 +205,74 @@ def text_where_weights_should_be(marker):
     return "a.pth", torch_bytes({"model": "see attachment"})
 
 
+@hostile(r"would become 4398046511104 bytes of weights, more than 100 times its size")
+def pth_that_repeats_one_number(marker):
+    return "a.pth", torch_bytes({"model": {"rpn.w": torch.zeros(1).expand(1 << 20, 1 << 20)}})
+
+
+@hostile(r"would become \d+ bytes of weights, more than 100 times its size")
+def pth_with_one_array_under_many_names(marker):
+    value = torch.zeros(1 << 16)
+    return "a.pth", torch_bytes({f"rpn.{number}": value for number in range(1000)})
+
+
+@hostile(r"rpn\.w is a tensor of layout torch\.sparse_coo; expected dense numbers")
+def sparse_tensor(marker):
+    return "a.pth", torch_bytes({"model": {**STATE, "rpn.w": torch.eye(3).to_sparse()}})
+
+
+@hostile(r"rpn\.w is a tensor on the device meta and without numbers")
+def tensor_without_numbers(marker):
+    return "a.pth", torch_bytes({"model": {**STATE, "rpn.w": torch.zeros(3, device="meta")}})
+
+
+@hostile(r"rpn\.w is a tensor of type torch\.complex64; expected dense numbers")
+def complex_numbers(marker):
+    return "a.pth", torch_bytes({**STATE, "rpn.w": torch.zeros(3, dtype=torch.complex64)})
+
+
+@hostile(r"rpn\.w is a tensor of type torch\.float8_e4m3fn; expected dense numbers")
+def numbers_of_eight_bits(marker):
+    return "a.safetensors", save({"rpn.w": torch.zeros(3).to(torch.float8_e4m3fn)})
+
+
+@hostile(r"expected weights as name -> tensor, found the name 1 among them")
+def numbers_for_names(marker):
+    return "a.pth", torch_bytes({"model": {1: torch.zeros(3)}})
+
+
+@hostile(r"holds no weights at all; expected name -> tensor")
+def no_weights(marker):
+    return "a.pth", torch_bytes({"model": {}, "epoch": 3})
+
+
+@hostile(r"is damaged or incomplete: ")
+def npz_with_a_head_that_is_no_python(marker):
+    head = b"{'descr': '<f4', 'fortran_order': False, 'shape': " + b"(" * 500 + b"\n"
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        content = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head
+        archive.writestr("conv0/W.npy", content)
+    return "a.npz", buffer.getvalue()
+
+
+@hostile(r"is not a checkpoint but a Git LFS pointer; fetch the file itself")
+def lfs_pointer_as_safetensors(marker):
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 177841981\n"
+    return "model.safetensors", pointer
+
+
+@hostile(r"is not a checkpoint but a web page or XML")
+def html_page_with_a_byte_order_mark(marker):
+    return "a.pth", b"\xef\xbb\xbf<!DOCTYPE html><html></html>"
+
+
+@hostile(r"or no file of weights: expected a zip archive or a pickle, it begins with b'Not Found'")
+def answer_of_a_server(marker):
+    return "a.pth", b"Not Found"
+
+
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants")
 @pytest.mark.parametrize("name", WRITERS)
 def test_it_is_refused_with_its_message_and_runs_nothing(tmp_path, name):
     write, message = WRITERS[name]

@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from torch.optim.swa_utils import AveragedModel
 
 from maskrcnn_benchmark.build.checkpointer import open_weights
 from maskrcnn_benchmark.checkpoint import load
@@ -61,6 +62,67 @@ def test_weights_are_found_where_programs_put_them(tmp_path, place):
     opened = open_file(tmp_path / "a.pth")
     assert list(opened.converted.weights) == list(OURS)
     assert opened.rest == ({"epoch": 3} if place else {})
+
+
+@pytest.mark.parametrize("place", ["model_state", "weights", "net", "state_dict_ema"])
+def test_weights_are_found_where_other_programs_put_them(tmp_path, place):
+    torch.save({"epoch": 3, "model": None, place: OURS}, tmp_path / "a.pth")
+    assert list(load(tmp_path / "a.pth").weights) == list(OURS)
+
+
+def test_weights_go_before_their_averages(tmp_path):
+    averages = {name: value + 1 for name, value in OURS.items()}
+    torch.save({"model_ema": averages, "state_dict": OURS}, tmp_path / "a.pth")
+    found = load(tmp_path / "a.pth").weights
+    assert all(torch.equal(found[name], OURS[name]) for name in OURS)
+
+
+def test_a_weight_may_be_called_like_a_place(tmp_path):
+    torch.save({"weights": torch.ones(2), "net.w": torch.ones(1)}, tmp_path / "a.pth")
+    assert list(load(tmp_path / "a.pth").weights) == ["weights", "net.w"]
+
+
+@pytest.mark.parametrize(
+    "rename",
+    [
+        "module.{}",
+        "_orig_mod.{}",
+        "module._orig_mod.{}",
+        "_orig_mod.module.{}",
+        "model.{}",
+        "model.detector._orig_mod.{}",
+        "_fsdp_wrapped_module.{}",
+    ],
+)
+def test_what_wrappers_put_into_names_is_taken_out(tmp_path, rename):
+    torch.save({rename.format(name): value for name, value in OURS.items()}, tmp_path / "a.pth")
+    converted = load(tmp_path / "a.pth")
+    assert converted.dialect == "legacy"
+    assert list(converted.weights) == list(OURS)
+
+
+def test_a_compiled_part_has_its_own_names_again(tmp_path):
+    state = {
+        "backbone._orig_mod.body.stem.conv1.weight": torch.ones(1),
+        "rpn.head.conv.weight": torch.ones(2),
+    }
+    torch.save(state, tmp_path / "a.pth")
+    names = list(load(tmp_path / "a.pth").weights)
+    assert names == ["backbone.body.stem.conv1.weight", "rpn.head.conv.weight"]
+
+
+def test_averages_over_the_training_are_weights(tmp_path):
+    model = torch.nn.ModuleDict({"rpn": torch.nn.ModuleDict({"head": torch.nn.Linear(2, 2)})})
+    torch.save(AveragedModel(model).state_dict(), tmp_path / "a.pth")
+    assert list(load(tmp_path / "a.pth").weights) == ["rpn.head.weight", "rpn.head.bias"]
+
+
+def test_long_numbers_are_shortened(tmp_path):
+    blobs = {"conv1_w": np.arange(6, dtype=np.longdouble).reshape(2, 3)}
+    np.savez(tmp_path / "a.npz", **blobs)
+    (weight,) = load(tmp_path / "a.npz").weights.values()
+    assert weight.dtype == torch.float64
+    assert weight.tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
 def test_arrays_among_tensors_become_tensors(tmp_path):
@@ -123,3 +185,21 @@ def test_recorded_models_are_recognised(shared, folder, dialect):
         converted = load(path)
         assert converted.dialect == dialect, path
         assert converted.is_detector, path
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("class_names", {0: "cat"}),
+        ("class_names", [["cat"]]),
+        ("category_ids", ["x"]),
+        ("keypoints", 17),
+        ("keypoints", {"names": 17}),
+        ("manifest", [1]),
+    ],
+)
+def test_other_things_under_this_packages_words_are_not_used(tmp_path, caplog, key, value):
+    torch.save({"model": OURS, key: value, "epoch": 3}, tmp_path / "a.pth")
+    with caplog.at_level(logging.WARNING):
+        assert open_file(tmp_path / "a.pth").rest == {"epoch": 3}
+    assert f"under '{key}', found {value!r}; it is not used" in caplog.text

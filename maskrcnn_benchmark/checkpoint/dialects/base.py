@@ -19,6 +19,13 @@ Shapes = Mapping[str, tuple[int, ...]]
 # Configuration key -> value, in the order in which they are to be set.
 Settings = tuple[tuple[str, Any], ...]
 
+# Input of nearly all networks that PyTorch's programs trained on ImageNet: RGB from 0 to 1.
+IMAGENET_INPUT: Settings = (
+    ("INPUT.TO_BGR255", False),
+    ("INPUT.PIXEL_MEAN", (0.485, 0.456, 0.406)),
+    ("INPUT.PIXEL_STD", (0.229, 0.224, 0.225)),
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Converted:
@@ -31,6 +38,7 @@ class Converted:
         settings: configuration keys these weights need, such as ("MODEL.NUMERICS", "torchvision").
         is_detector: whether these are all weights of a detector; False for an ImageNet body.
         unused: names in the file that have no counterpart here and are left out on purpose.
+        folded: names of the variances that include the epsilon of their norm, for frozen norms without one.
     """
 
     dialect: str
@@ -38,6 +46,7 @@ class Converted:
     settings: Settings = ()
     is_detector: bool = True
     unused: tuple[str, ...] = ()
+    folded: frozenset[str] = frozenset()
 
 
 class Dialect(Protocol):

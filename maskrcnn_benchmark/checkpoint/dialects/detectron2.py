@@ -111,12 +111,15 @@ def convert(weights: dict[str, Tensor]) -> Converted:
     left_out = set(unused)
     is_detector = any(not _BODY.match(name) for name in weights if name not in left_out)
     result: dict[str, Tensor] = {}
+    folded: set[str] = set()
     for name, value in weights.items():
         if name in left_out:
             continue
+        names = rename(name, weights)
         if name.endswith(".running_var") and _is_frozen(name, weights, is_detector=is_detector):
             value = value + FROZEN_NORM_EPS
-        for own in rename(name, weights):
+            folded.update(names)
+        for own in names:
             result[own] = value
     _reorder(result)
     return Converted(
@@ -125,6 +128,7 @@ def convert(weights: dict[str, Tensor]) -> Converted:
         settings=_settings(weights, result, is_detector=is_detector),
         is_detector=is_detector,
         unused=unused,
+        folded=frozenset(folded),
     )
 
 

@@ -18,6 +18,7 @@ from maskrcnn_benchmark.checkpoint.dialects.layouts import (
     add_background,
     fold_epsilon,
     move_background_first,
+    variances,
 )
 
 _BOX, _MASK = "roi_heads.box", "roi_heads.mask"
@@ -89,6 +90,7 @@ def convert(weights: dict[str, Tensor]) -> Converted:
         settings=_settings(plain),
         is_detector=any(name.startswith(_DETECTOR) for name in converted),
         unused=tuple(unused),
+        folded=variances(converted),
     )
 
 

@@ -11,7 +11,7 @@ import re
 from torch import Tensor
 
 from maskrcnn_benchmark.checkpoint.dialects.base import Converted, Shapes
-from maskrcnn_benchmark.checkpoint.dialects.layouts import add_background, fold_epsilon
+from maskrcnn_benchmark.checkpoint.dialects.layouts import add_background, fold_epsilon, variances
 
 _BOX, _MASK = "roi_heads.box", "roi_heads.mask"
 _BODY = re.compile(r"group(\d)/block(\d+)/(?:conv([123])|convshortcut)(?:/(bn|gn))?")
@@ -82,6 +82,7 @@ def convert(weights: dict[str, Tensor]) -> Converted:
         ),
         is_detector=any(name.startswith(_DETECTOR) for name in converted),
         unused=tuple(unused),
+        folded=variances(converted),
     )
 
 

@@ -20,6 +20,11 @@ from typing import Any
 from torch import Tensor
 
 from maskrcnn_benchmark.checkpoint.dialects.base import Converted, Settings, Shapes
+from maskrcnn_benchmark.checkpoint.dialects.layouts import (
+    BATCH_NORM_EPS,
+    fold_epsilon,
+    variances,
+)
 from maskrcnn_benchmark.errors import CheckpointError
 
 _BODY = "backbone.body."
@@ -31,7 +36,6 @@ _STEM = "conv1.weight"
 _DEPTHS = {("bottleneck", 6): 50, ("bottleneck", 23): 101, ("bottleneck", 36): 152}
 _SHALLOW_DEPTHS = {("basic", 2): 18, ("basic", 6): 34}
 
-_EPSILON = 1e-5
 _BATCHES = "num_batches_tracked"
 
 # Names by regular expression, tried in this order; `{...}` adds to the number in the group.
@@ -83,13 +87,15 @@ def convert(weights: dict[str, Tensor]) -> Converted:
     is_v2 = f"{_BODY}layer1.0.conv1.weight" in weights and _has_pyramid_norms(shapes)
     converted: dict[str, Tensor] = {}
     unused = []
+    folded = []
     for name, value in weights.items():
         renamed = _rename(name, shapes)
         if renamed is None or (name.endswith(_BATCHES) and not is_v2):
             unused.append(name)
             continue
         if name.startswith(_BODY) and name.endswith("running_var") and trained and not is_v2:
-            value = value + _EPSILON
+            value = value + BATCH_NORM_EPS
+            folded.append(renamed)
         converted[renamed] = value
     if _RETINA_LOGITS in weights:
         anchors = shapes["head.regression_head.bbox_reg.weight"][0] // 4
@@ -100,7 +106,11 @@ def convert(weights: dict[str, Tensor]) -> Converted:
     else:
         settings = _rcnn_settings(shapes, is_v2=is_v2)
     return Converted(
-        dialect="torchvision", weights=converted, settings=settings, unused=tuple(unused)
+        dialect="torchvision",
+        weights=converted,
+        settings=settings,
+        unused=tuple(unused),
+        folded=frozenset(folded),
     )
 
 
@@ -193,7 +203,7 @@ def _convert_body(weights: dict[str, Tensor]) -> Converted:
         if renamed is None:
             unused.append(name)
             continue
-        value = value + _EPSILON if name.endswith("running_var") else value
+        value = fold_epsilon(name, value)
         converted[renamed] = value
         if renamed != name:
             # The body may also be torchvision's own network.
@@ -204,6 +214,7 @@ def _convert_body(weights: dict[str, Tensor]) -> Converted:
         settings=(("MODEL.RESNETS.STRIDE_IN_1X1", False), *_INPUT),
         is_detector=False,
         unused=tuple(unused),
+        folded=variances(converted),
     )
 
 

@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from maskrcnn_benchmark.build.weight_settings import adapt_config
@@ -48,3 +49,20 @@ def test_other_bodies_keep_their_names(tmp_path):
     assert converted.dialect == "timm"
     assert list(converted.weights) == list(state)[:2]
     assert converted.unused == ("head.fc.weight",)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("conv1.0.weight", "bn1.weight", "layer1.0.conv1.weight", "fc.weight"),  # resnet18d
+        ("conv1.weight", "bn1.weight", "layer1.0.conv1.conv.weight", "fc.weight"),  # skresnet18
+        ("stem.conv1.conv.weight", "stages.0.0.conv1_1x1.conv.weight"),  # seresnet33ts
+        ("stem.conv.weight", "s1.b1.conv1.conv.weight", "head.fc.weight"),  # regnetx_002
+    ],
+)
+def test_relatives_of_its_resnets_keep_their_names(tmp_path, names):
+    torch.save({name: torch.ones(1) for name in names}, tmp_path / "a.pth")
+    converted = load(tmp_path / "a.pth")
+    assert converted.dialect == "timm"
+    assert list(converted.weights) == [name for name in names if "fc." not in name]
+    assert dict(converted.settings)["INPUT.TO_BGR255"] is False

@@ -12,6 +12,7 @@ from torchvision.models import detection as theirs
 from torchvision.models import resnet18
 
 from maskrcnn_benchmark.build.model import build_model
+from maskrcnn_benchmark.checkpoint.checkpointer import Checkpointer
 from maskrcnn_benchmark.checkpoint.dialects import find_dialect
 from maskrcnn_benchmark.checkpoint.dialects.base import Converted
 from maskrcnn_benchmark.checkpoint.dialects.torchvision import convert, recognise
@@ -135,6 +136,33 @@ def test_weights_of_imagenet(conv_body: str, repository: Path) -> None:
     )
     stem = "stem.conv1.weight" if conv_body.startswith("R-") else "conv1.weight"
     torch.testing.assert_close(body.get_parameter(stem), weights["conv1.weight"])
+
+
+@pytest.mark.parametrize("norm", ["FrozenBN", "BN"])
+@pytest.mark.parametrize("conv_body", ["R-18-FPN", "torchvision/resnet18-FPN"])
+def test_epsilon_counts_once(conv_body: str, norm: str, repository: Path, tmp_path: Path) -> None:
+    """The body gives torchvision's features, with variances as small as epsilon."""
+    original = resnet18(weights=None).double().eval()
+    for module in original.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            assert module.running_var is not None
+            module.running_var.uniform_(1e-6, 1e-4)
+            torch.nn.init.uniform_(module.weight, 1e-4, 1e-3)
+    torch.save(original.state_dict(), tmp_path / "resnet18.pth")
+    cfg = get_defaults()
+    cfg.merge_from_file(repository / "configs/e2e_faster_rcnn_R_50_FPN_1x.yaml")
+    key = "MODEL.RESNETS.NORM" if conv_body.startswith("R-") else "MODEL.BACKBONE.NORM"
+    cfg.merge_from_list(["MODEL.BACKBONE.CONV_BODY", conv_body, key, norm])
+    cfg.merge_from_list(["MODEL.RESNETS.RES2_OUT_CHANNELS", 64])
+    model = build_model(cfg).double().eval()
+    Checkpointer(model, save_to_disk=False).load_weights(tmp_path / "resnet18.pth")
+    images = torch.randn(1, 3, 64, 64, dtype=torch.float64)
+    with torch.no_grad():
+        *_, last = model.get_submodule("backbone.body")(images)
+        for name, part in original.named_children():
+            images = images if name in ("avgpool", "fc") else part(images)
+    assert images.std() > 0
+    torch.testing.assert_close(last, images, rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize(
