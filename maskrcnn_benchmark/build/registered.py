@@ -3,6 +3,10 @@
 A user's part keeps its class's name, its parameters and their names. Where its `forward` speaks another language than
 the core (lists of BoxLists instead of padded tensors), a translating `forward` is put before it.
 
+The network lies channels last in memory, where `x.view(x.size(0), -1)`, as old heads have it, is an error. So the
+weights of a user's extractors and mask predictors stay channels first, and with them what their convolutions give;
+and so are the features that a predictor takes.
+
 B: images.    K: regions of each image, padded.    R: rows that are computed.
 """
 
@@ -50,7 +54,32 @@ def _make(part: Callable[..., Any], name: str, *arguments: Any) -> Any:
         ) from error
     except ValueError:  # Something built in, without a signature.
         pass
-    return part(*arguments)
+    made = part(*arguments)
+    if isinstance(made, nn.Module):
+        if len(arguments) == 2:
+            made.register_forward_pre_hook(_features_first)
+        elif len(arguments) == 3:
+            made.register_forward_hook(partial(_check_head, num_anchors=arguments[2]))
+    return made
+
+
+def _features_first(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The features that a predictor takes, channels first; an extractor takes lists, which stay."""
+    return tuple(each.contiguous() if isinstance(each, Tensor) else each for each in inputs)
+
+
+def _check_head(module: nn.Module, inputs: tuple[Any, ...], maps: Any, *, num_anchors: int) -> None:
+    """Refuse what is not one map of objectness and one of deltas for each map, for every anchor."""
+    expected = [
+        [(*x.shape[:1], n, *x.shape[2:]) for x in inputs[0]] for n in (num_anchors, 4 * num_anchors)
+    ]
+    given = [[tuple(each.shape) for each in kind] for kind in maps]
+    if given == expected:
+        return
+    raise ShapeError(
+        f"RPN head {type(module).__name__}: expected objectness of shapes {expected[0]} and deltas of shapes "
+        f"{expected[1]}, one map for each of the backbone's and {num_anchors} anchors a cell, got {given}"
+    )
 
 
 def registered_names(registry: Registry) -> list[str]:
@@ -147,7 +176,14 @@ def _new(form: type[Translator], own: type[nn.Module]) -> nn.Module:
     return put_before(own.__new__(own), form)
 
 
-class BoxListExtractor(Translator):
+class ChannelsFirst(Translator):
+    """Keeps weights channels first, whatever the rest of the network is moved to."""
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        return super()._apply(lambda tensor: _channels_first(fn(tensor)), recurse)  # type: ignore[no-untyped-call]
+
+
+class BoxListExtractor(ChannelsFirst):
     """Translates the core's call of a feature extractor into the old one."""
 
     def forward(self, features: Sequence[Tensor], boxes: Any, rows: Rows | None = None) -> Tensor:
@@ -161,13 +197,18 @@ class BoxListExtractor(Translator):
         return old(list(features), [BoxList(each, size) for each in _per_image(boxes, rows)])
 
 
-class AllClassesPredictor(Translator):
+class AllClassesPredictor(ChannelsFirst):
     """Chooses one class of each region from a predictor that gives all of them."""
 
     def forward_class(self, x: Tensor, labels: Tensor) -> Tensor:
         """Logits of one class for each row: features of R rows, labels (R,) -> (R, M, M)."""
         logits: Tensor = self(x)
         return logits[torch.arange(len(labels), device=labels.device), labels].float()
+
+
+def _channels_first(tensor: Tensor) -> Tensor:
+    # The weights of a 1x1 convolution are contiguous either way, but their strides still say which is meant.
+    return tensor.contiguous().flatten().view(tensor.shape)
 
 
 def _per_image(boxes: Tensor, rows: Rows) -> list[Tensor]:

@@ -80,12 +80,13 @@ def on_boxlists(part: Callable[..., Tensor], features: Sequence[Tensor], boxlist
     """Call a part that takes (maps, boxes, rows) with one BoxList per image.
 
     Returns:
-        (n, ...), the n boxes in their order, images one after the other.
+        (n, ...), the n boxes in their order, images one after the other; channels first in memory, since old code
+        flattens with `view`.
     """
     boxes, valid = pad_boxes(boxlists)
     rows = Rows.of(valid)
     x = part(features, boxes, rows)
-    return x[rows.valid] if rows.chosen is None else x
+    return (x[rows.valid] if rows.chosen is None else x).contiguous()
 
 
 def _old_arguments(

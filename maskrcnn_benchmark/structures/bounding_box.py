@@ -41,6 +41,9 @@ class BoxList:
             on the process that makes it.
     """
 
+    # BoxLists that the old project pickled have none; their sizes are plain pairs, as are those that callers assign.
+    sample_seed: int | None = None
+
     def __init__(self, bbox: Any, image_size: Sequence[int], mode: str = "xyxy") -> None:
         """Take boxes (N, 4) as a tensor or anything that converts to one.
 
@@ -67,7 +70,6 @@ class BoxList:
         self.size = WidthHeight(width, height)
         self.mode = mode
         self.extra_fields: dict[str, Any] = {}
-        self.sample_seed: int | None = None
 
     # Fields
 
@@ -134,8 +136,8 @@ class BoxList:
             kwargs: likewise.
         """
         new_size = WidthHeight(*size)
-        ratio_x = new_size.width / self.size.width
-        ratio_y = new_size.height / self.size.height
+        ratio_x = new_size.width / self.size[0]
+        ratio_y = new_size.height / self.size[1]
         if ratio_x == ratio_y:
             result = self._with_boxes(self.bbox * ratio_x, size=new_size)
         else:
@@ -156,12 +158,12 @@ class BoxList:
             )
         x1, y1, x2, y2 = self.convert("xyxy").bbox.unbind(dim=1)
         if method == FLIP_LEFT_RIGHT:
-            last = self.size.width - LEGACY_OFFSET
+            last = self.size[0] - LEGACY_OFFSET
             flipped = torch.stack((last - x2, y1, last - x1, y2), dim=1)
         else:
             # Detectron: no such flip. The old project left out the -1, so that a box and its mask
             # parted by a pixel.
-            last = self.size.height - LEGACY_OFFSET
+            last = self.size[1] - LEGACY_OFFSET
             flipped = torch.stack((x1, last - y2, x2, last - y1), dim=1)
         result = self._with_boxes(flipped, mode="xyxy").convert(self.mode)
         return self._move_fields(result, "transpose", method)
@@ -196,7 +198,7 @@ class BoxList:
             remove_empty: drop boxes that are left without extent (x2 <= x1 or y2 <= y1).
         """
         corners = self.convert("xyxy").bbox
-        limit = corners.new_tensor([self.size.width, self.size.height] * 2) - LEGACY_OFFSET
+        limit = corners.new_tensor([*self.size, *self.size]) - LEGACY_OFFSET
         clipped = torch.minimum(corners.clamp(min=0), limit)
         result = self._with_boxes(clipped, mode="xyxy").convert(self.mode)
         result.extra_fields = dict(self.extra_fields)

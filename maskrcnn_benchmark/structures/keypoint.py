@@ -200,7 +200,7 @@ class Keypoints:
     def resize(self: _Keypoints, size: Sequence[int], *args: Any, **kwargs: Any) -> _Keypoints:
         """The same keypoints after the image was resized to (width, height)."""
         new_size = WidthHeight(*size)
-        ratio = [new_size.width / self.size.width, new_size.height / self.size.height, 1.0]
+        ratio = [new_size.width / self.size[0], new_size.height / self.size[1], 1.0]
         result = self._with_points(self.keypoints * self.keypoints.new_tensor(ratio), new_size)
         return self._move_fields(result, "resize", new_size, *args, **kwargs)
 
@@ -288,7 +288,7 @@ class Keypoints:
     def __repr__(self) -> str:
         return (
             f"{type(self).__name__}(num_instances={len(self)}, num_keypoints={self.keypoints.shape[1]}, "
-            f"image_width={self.size.width}, image_height={self.size.height})"
+            f"image_width={self.size[0]}, image_height={self.size[1]})"
         )
 
     def _with_points(self: _Keypoints, points: Tensor, size: WidthHeight) -> _Keypoints:
@@ -313,6 +313,9 @@ class PersonKeypoints(Keypoints):
     }
     FLIP_INDS: ClassVar[list[int]] = PERSON.flip_indices
     CONNECTIONS: ClassVar[list[list[int]]] = [list(line) for line in PERSON.skeleton]
+
+    # For those that the old project pickled.
+    schema = PERSON
 
     def __init__(
         self,

@@ -51,5 +51,5 @@ def proposals_from_boxlists(boxlists: Sequence[BoxList]) -> Proposals:
 def image_sizes_of(boxlists: Sequence[BoxList]) -> Tensor:
     """Height and width (B, 2) of the images, float32, on the device of the boxes."""
     device = boxlists[0].bbox.device if boxlists else torch.device("cpu")
-    sizes = [HeightWidth(each.size.height, each.size.width) for each in boxlists]
+    sizes = [HeightWidth(each.size[1], each.size[0]) for each in boxlists]
     return torch.tensor(sizes, dtype=torch.float32, device=device)

@@ -158,6 +158,49 @@ def test_keypoint_parts_train_and_find(cfg: Config) -> None:
     assert found.get_field("keypoints").keypoints.shape == (6, 17, 3)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"MODEL.ROI_BOX_HEAD.FEATURE_EXTRACTOR": "UserXConvExtractor"},
+        # A user's predictor of boxes behind an extractor of this package, whose maps lie channels last.
+        {
+            "MODEL.MASK_ON": False,
+            "MODEL.BACKBONE.CONV_BODY": "R-50-C4",
+            "MODEL.RESNETS.STEM_OUT_CHANNELS": 8,
+            "MODEL.RESNETS.RES2_OUT_CHANNELS": 4,
+            "MODEL.RESNETS.WIDTH_PER_GROUP": 4,
+            "MODEL.RESNETS.BACKBONE_OUT_CHANNELS": 16,
+            "MODEL.RPN.USE_FPN": False,
+            "MODEL.RPN.ANCHOR_STRIDE": (16,),
+            "MODEL.ROI_BOX_HEAD.POOLER_SCALES": (0.0625,),
+            "MODEL.ROI_BOX_HEAD.FEATURE_EXTRACTOR": "ResNet50Conv5ROIFeatureExtractor",
+            "MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION": 6,
+            "MODEL.ROI_BOX_HEAD.PREDICTOR": "UserFlatPredictor",
+        },
+        {
+            "MODEL.ROI_MASK_HEAD.FEATURE_EXTRACTOR": "MaskRCNNFPNFeatureExtractor",
+            "MODEL.ROI_MASK_HEAD.CONV_LAYERS": (8, 8),
+            "MODEL.ROI_MASK_HEAD.PREDICTOR": "UserFlatMaskPredictor",
+        },
+    ],
+    ids=["extractor", "box predictor", "mask predictor"],
+)
+def test_old_heads_flatten_with_view(cfg: Config, changes: dict[str, Any]) -> None:
+    """`x.view(x.size(0), -1)` is an error on what lies channels last, as the network does."""
+    cfg.merge_from_list([word for pair in changes.items() for word in pair])
+    model = build_detection_model(cfg)
+    images, targets = make_images((64, 96)), [make_target(64, 96, count=3)]
+    first, second = train(model, cfg, images, targets)
+    assert second < first
+    # However it is moved, as for inference.
+    model.eval().to(memory_format=torch.channels_last)
+    with torch.no_grad():
+        (found,) = model(images)
+        (again,) = copy.deepcopy(model)(images)
+    assert len(found) == 6
+    assert torch.equal(found.bbox, again.bbox)
+
+
 def test_padding_changes_nothing(cfg: Config) -> None:
     """On a GPU, padded rows are computed too: rows of real regions must not depend on them."""
     extractor = build_detection_model(cfg).eval().roi_heads.box.feature_extractor
@@ -270,6 +313,39 @@ def test_a_backbone_with_other_maps_is_refused(
     model = build_detection_model(cfg).eval()
     with pytest.raises(ShapeError, match=rf"Odd: expected a list of 2 maps \(B, 16, .*got {got}"):
         model([torch.zeros(3, 64, 96)])
+
+
+@pytest.mark.parametrize(
+    ("anchors", "deltas", "maps", "got"),
+    [
+        (3, 16, 2, r"\(1, 16, 16, 24\)"),
+        (4, 12, 2, r"\(1, 4, 16, 24\)"),
+        (3, 12, 1, r"\[\[\(1, 3, 16, 24\)\], \[\(1, 12, 16, 24\)\]\]"),
+    ],
+)
+def test_an_rpn_head_with_other_maps_is_refused(
+    cfg: Config, monkeypatch: pytest.MonkeyPatch, anchors: int, deltas: int, maps: int, got: str
+) -> None:
+    """Too many deltas would otherwise move other anchors than theirs, without a word."""
+
+    class OddHead(nn.Module):
+        def __init__(self, cfg: Config, in_channels: int, num_anchors: int) -> None:
+            super().__init__()
+            assert num_anchors == 3
+            self.logits = nn.Conv2d(in_channels, anchors, 1)
+            self.deltas = nn.Conv2d(in_channels, deltas, 1)
+
+        def forward(self, x: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+            return [self.logits(m) for m in x[:maps]], [self.deltas(m) for m in x[:maps]]
+
+    monkeypatch.setitem(registry.RPN_HEADS, "odd", OddHead)
+    cfg.merge_from_list(["MODEL.RPN.RPN_HEAD", "odd"])
+    model = build_detection_model(cfg)
+    expected = (
+        r"OddHead: expected objectness of shapes \[\(1, 3, 16, 24\), \(1, 3, 8, 12\)\] and deltas"
+    )
+    with pytest.raises(ShapeError, match=rf"{expected}.*3 anchors a cell, got .*{got}"):
+        model(make_images((64, 96)), [make_target(64, 96, count=3)])
 
 
 def test_a_taken_name_is_refused() -> None:

@@ -67,7 +67,60 @@ class UserBoxExtractor(_Extractor):
         self.out_channels = 24
 
     def forward(self, x, proposals):
-        return F.relu(self.fc6(self.pool(x, proposals).flatten(1)))
+        x = self.pool(x, proposals)
+        x = x.view(x.size(0), -1)
+        return F.relu(self.fc6(x))
+
+
+@registry.ROI_BOX_FEATURE_EXTRACTORS.register("UserXConvExtractor")
+class UserXConvExtractor(_Extractor):
+    """A 3x3 and a 1x1 convolution, which both have a say in how their output lies in memory."""
+
+    def __init__(self, cfg, in_channels):
+        section = cfg.MODEL.ROI_BOX_HEAD
+        super().__init__(section, in_channels)
+        self.xconvs = nn.Sequential(
+            nn.Conv2d(in_channels, 12, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(12, 12, 1)
+        )
+        self.fc6 = make_fc(12 * section.POOLER_RESOLUTION**2, 24, section.USE_GN)
+        self.out_channels = 24
+
+    def forward(self, x, proposals):
+        x = self.xconvs(self.pool(x, proposals))
+        x = x.view(x.size(0), -1)
+        return F.relu(self.fc6(x))
+
+
+@registry.ROI_BOX_PREDICTOR.register("UserFlatPredictor")
+class UserFlatPredictor(nn.Module):
+    """Takes maps and flattens them."""
+
+    def __init__(self, cfg, in_channels):
+        super().__init__()
+        numbers = in_channels * (cfg.MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION // 2) ** 2
+        self.cls_score = nn.Linear(numbers, cfg.MODEL.ROI_BOX_HEAD.NUM_CLASSES)
+        self.bbox_pred = nn.Linear(numbers, 4 * cfg.MODEL.ROI_BOX_HEAD.NUM_CLASSES)
+
+    def forward(self, x):
+        x = x.view(x.size(0), -1)
+        return self.cls_score(x), self.bbox_pred(x)
+
+
+@registry.ROI_MASK_PREDICTOR.register("UserFlatMaskPredictor")
+class UserFlatMaskPredictor(nn.Module):
+    """One linear layer over the whole map of a region."""
+
+    def __init__(self, cfg, in_channels):
+        super().__init__()
+        self.classes = cfg.MODEL.ROI_BOX_HEAD.NUM_CLASSES
+        self.side = cfg.MODEL.ROI_MASK_HEAD.RESOLUTION
+        self.reduce = nn.Conv2d(in_channels, 4, 3, padding=1)
+        self.logits = nn.Linear(4 * self.side**2, self.classes * self.side**2)
+
+    def forward(self, x):
+        x = self.reduce(x)
+        x = self.logits(x.view(x.size(0), -1))
+        return x.view(-1, self.classes, self.side, self.side)
 
 
 @registry.ROI_BOX_PREDICTOR.register("UserBoxPredictor")

@@ -189,3 +189,22 @@ def test_to_moves_whatever_can_move(boxlist):
     assert moved.get_field("labels").device.type == "meta"
     assert moved.get_field("names") == ["a", "b", "c"]
     assert moved.get_field("masks").get_mask_tensor().device.type == "cpu"
+
+
+def test_a_size_that_was_assigned_or_pickled_by_the_old_project_is_a_plain_pair(boxlist):
+    expected = boxlist.resize((40, 30)).transpose(FLIP_LEFT_RIGHT).clip_to_image()
+    old = BoxList.__new__(BoxList)
+    # What the old class kept, and its pickles hold.
+    old.__dict__.update(
+        bbox=boxlist.bbox,
+        size=(20, 30),
+        mode="xyxy",
+        extra_fields={"labels": torch.tensor([1, 2, 3])},
+    )
+    boxlist.size = (20, 30)
+    for given in (boxlist, pickle.loads(pickle.dumps(old))):
+        moved = given.to("cpu").resize((40, 30)).transpose(FLIP_LEFT_RIGHT).clip_to_image()
+        assert moved.size == expected.size
+        assert torch.equal(moved.bbox, expected.bbox)
+        assert moved.get_field("labels").tolist() == expected.get_field("labels").tolist()
+    assert old.sample_seed is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 import torch
 from torch import Tensor
@@ -42,6 +44,18 @@ def test_old_signature() -> None:
     assert keypoints.get_field("logits").shape == (2, 17)
     with pytest.raises(KeyError, match=r"no field 'visible'.*logits"):
         keypoints.get_field("visible")
+
+
+def test_those_that_the_old_project_pickled_are_a_persons() -> None:
+    keypoints = PersonKeypoints(torch.rand(2, 17, 3) + 1, (40, 30))
+    old = PersonKeypoints.__new__(PersonKeypoints)
+    old.__dict__.update(keypoints=keypoints.keypoints, size=(40, 30), mode=None, extra_fields={})
+    old = pickle.loads(pickle.dumps(old))
+    expected = keypoints.resize((80, 30)).transpose(FLIP_LEFT_RIGHT)
+    moved = old[[0, 1]].resize((80, 30)).transpose(FLIP_LEFT_RIGHT)
+    assert torch.equal(moved.keypoints, expected.keypoints)
+    assert moved.schema == PERSON
+    assert "image_width=40, image_height=30" in repr(old)
 
 
 def test_person() -> None:

@@ -203,7 +203,7 @@ def _own_mask_head(cfg: Config, in_channels: int, numerics: Numerics) -> MaskHea
 
 
 def _sizes(boxlists: Sequence[BoxList]) -> list[HeightWidth]:
-    return [HeightWidth(each.size.height, each.size.width) for each in boxlists]
+    return [HeightWidth(each.size[1], each.size[0]) for each in boxlists]
 
 
 def _without(proposals: BoxList, target: BoxList) -> BoxList:
