@@ -100,6 +100,7 @@ def build_test_loaders(cfg: Config) -> list[BatchLoader]:
             for_training=False,
             transforms=transforms,
             on_error=cfg.DATALOADER.ON_ERROR,
+            require_masks=cfg.MODEL.MASK_ON and not cfg.MODEL.RPN_ONLY,
             image_format=image_format_of(cfg),
             **_keypoint_arguments(cfg, required=False),
         )

@@ -158,9 +158,13 @@ def _folders(root: Path, depth: int) -> Iterator[Path]:
 
 def _annotation_files(root: Path) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {"train": [], "val": [], "test": [], "other": []}
+    seen: set[Path] = set()
     for folder in _folders(root, _DEPTH):
         for path in sorted(folder.glob("*.json")):
-            found[_split_of(path, root)].append(path)
+            # A link to a folder (latest -> v2) shows the same file again.
+            if path.resolve() not in seen:
+                seen.add(path.resolve())
+                found[_split_of(path, root)].append(path)
     return found
 
 
@@ -259,6 +263,11 @@ def _describe(annotations: Path, *, folders: list[Path], split: str, name: str) 
     images = _best_folder(folders, _sample(file_names))
     if images is None:
         looked = folders[0] if len(folders) == 1 else f"any of {len(folders)} folders beside it"
+        if "\\" in file_names[0] and os.sep != "\\":
+            raise DatasetError(
+                f"None of the images that '{annotations}' names (such as '{file_names[0]}') is in "
+                f"{looked}. The file was written on Windows: write / in file_name, not \\."
+            )
         raise DatasetError(
             f"None of the images that '{annotations}' names (such as '{file_names[0]}') is in "
             f"{looked}. Give the folder that file_name is relative to: --train-images B, "

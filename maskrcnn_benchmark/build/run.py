@@ -25,6 +25,7 @@ from torch.optim import Optimizer
 
 from maskrcnn_benchmark import __version__
 from maskrcnn_benchmark.build.checkpointer import find_in_model_catalog, open_weights
+from maskrcnn_benchmark.build.class_order import check_class_order
 from maskrcnn_benchmark.build.data import (
     build_test_loaders,
     build_train_loader,
@@ -33,19 +34,22 @@ from maskrcnn_benchmark.build.data import (
 from maskrcnn_benchmark.build.exported import check_scorable, is_exported, open_exported
 from maskrcnn_benchmark.build.model import build_model
 from maskrcnn_benchmark.build.model_file import MODEL_FILE, write_model_file
-from maskrcnn_benchmark.build.run_folder import check_writable, describe_run, run_log
+from maskrcnn_benchmark.build.run_folder import check_writable, describe_run, disk_errors, run_log
 from maskrcnn_benchmark.build.solver import build_lr_scheduler, build_optimizer
 from maskrcnn_benchmark.build.training import (
     build_evaluation,
     build_inference,
     compile_losses,
+    iou_types,
+    scores_proposals,
     step_settings,
 )
 from maskrcnn_benchmark.build.weight_settings import adapt_config, adapted_settings
 from maskrcnn_benchmark.checkpoint.checkpointer import Checkpointer
 from maskrcnn_benchmark.checkpoint.opening import LoadedFile
 from maskrcnn_benchmark.config import Config
-from maskrcnn_benchmark.data.datasets.evaluation import results_of
+from maskrcnn_benchmark.data.datasets.evaluation import check_expectations, results_of
+from maskrcnn_benchmark.data.loader import BatchLoader
 from maskrcnn_benchmark.engine.distributed import (
     Place,
     distribute,
@@ -96,10 +100,21 @@ def train(
         cfg, opened = _open_weights(cfg, cfg.MODEL.WEIGHT, use_latest=resume)
         parts = _build_parts(cfg, place=place)
         start_iteration = _restore(cfg, parts.checkpointer, opened, resume=resume)
+        # Mistakes in the data, that of the tests too, show before the training and before anything is written.
+        loader = build_train_loader(cfg, start_iteration)
+        loaders = _open_tests(cfg) if cfg.SOLVER.TEST_PERIOD > 0 or not skip_test else []
+        _check_classes(cfg, loader, loaders, resumed=opened if start_iteration else None)
         describe_run(cfg)
-        about = _train_parts(cfg, parts, place=place, start_iteration=start_iteration)
+        about = _train_parts(
+            cfg,
+            parts,
+            loader,
+            place=place,
+            start_iteration=start_iteration,
+            test_loaders=loaders,
+        )
         _share_statistics(parts.model)
-        results = {} if skip_test else _score(cfg, parts.model, place=place)
+        results = {} if skip_test else _score(cfg, parts.model, loaders, place=place)
         if is_main_process():
             path = os.path.join(cfg.OUTPUT_DIR, MODEL_FILE)
             logger.info("Saving the model for use elsewhere to %s", path)
@@ -130,7 +145,7 @@ def test(  # The verb, not a test of ours; so PT028 does not apply.
         if checkpoint is not None and is_exported(checkpoint):
             exported = open_exported(checkpoint, device=place.device)
             check_scorable(cfg, exported, checkpoint)
-            return _score(cfg, exported, place=place)
+            return _score(cfg, exported, _open_tests(cfg), place=place)
         use_latest = checkpoint is None
         cfg, opened = _open_weights(cfg, checkpoint or cfg.MODEL.WEIGHT, use_latest=use_latest)
         model = build_model(cfg).to(place.device)
@@ -145,7 +160,11 @@ def test(  # The verb, not a test of ours; so PT028 does not apply.
             checkpointer.resume(opened)
         else:
             checkpointer.load_weights(opened)
-        return _score(cfg, model, place=place)
+        loaders = _open_tests(cfg)
+        if opened is not None:
+            names = opened.rest.get("class_names")
+            _check_tests(cfg, loaders, class_names=names, source=opened.path)
+        return _score(cfg, model, loaders, place=place)
 
 
 def _open_weights(
@@ -175,6 +194,7 @@ def _start(cfg: Config, *, training: bool, local_rank: int | None) -> Iterator[P
     check_writable(cfg.OUTPUT_DIR)
     device, remark = choose_device(cfg.MODEL.DEVICE)
     with ExitStack() as stack:
+        stack.enter_context(disk_errors(cfg.OUTPUT_DIR))
         place = stack.enter_context(process_group(device, local_rank=local_rank))
         stack.enter_context(run_log(cfg.OUTPUT_DIR if training else None, rank=place.rank))
         if remark:
@@ -276,11 +296,53 @@ def _restore(
     return 0
 
 
+def _open_tests(cfg: Config) -> list[BatchLoader]:
+    """Read and check what the model will be scored on: a loader for each of DATASETS.TEST."""
+    loaders = build_test_loaders(cfg)
+    for loader in loaders:
+        check_expectations(
+            loader.dataset,
+            cfg.TEST.EXPECTED_RESULTS,
+            box_only=scores_proposals(cfg),
+            iou_types=iou_types(cfg),
+        )
+    return loaders
+
+
+def _check_tests(
+    cfg: Config, loaders: Sequence[BatchLoader], *, class_names: Sequence[str] | None, source: str
+) -> None:
+    """Refuse test sets whose labels mean other classes than the model's."""
+    for name, loader in zip(cfg.DATASETS.TEST, loaders, strict=False):
+        found = class_names_of(loader.dataset)
+        check_class_order(class_names, found, source=source, dataset=f"data set {name!r}")
+
+
+def _check_classes(
+    cfg: Config,
+    loader: BatchLoader,
+    test_loaders: Sequence[BatchLoader],
+    *,
+    resumed: LoadedFile | None,
+) -> None:
+    """Refuse data whose labels mean other classes than those of the checkpoint, or of each other."""
+    names, trained_on = class_names_of(loader.dataset), f"DATASETS.TRAIN {cfg.DATASETS.TRAIN}"
+    if resumed is not None:
+        saved = resumed.rest.get("class_names")
+        check_class_order(saved, names, source=resumed.path, dataset=trained_on)
+    _check_tests(cfg, test_loaders, class_names=names, source=trained_on)
+
+
 def _train_parts(
-    cfg: Config, parts: _Parts, *, place: Place, start_iteration: int
+    cfg: Config,
+    parts: _Parts,
+    loader: BatchLoader,
+    *,
+    place: Place,
+    start_iteration: int,
+    test_loaders: Sequence[BatchLoader],
 ) -> dict[str, Any]:
     """Train; return what the checkpoints say beside the weights."""
-    loader = build_train_loader(cfg, start_iteration)
     save_labels([loader.dataset], cfg.OUTPUT_DIR)
     about = _about(cfg, loader.dataset)
     if cfg.SOLVER.COMPILE:
@@ -299,7 +361,7 @@ def _train_parts(
             evaluate = build_evaluation(
                 cfg,
                 model,
-                build_test_loaders(cfg),
+                test_loaders,
                 names=cfg.DATASETS.TEST,
                 validation_loader=build_validation_loader(cfg),
                 device=place.device,
@@ -376,10 +438,11 @@ def _share_statistics(model: nn.Module) -> None:
             dist.broadcast(buffer, src=0)
 
 
-def _score(cfg: Config, model: nn.Module, *, place: Place) -> dict[str, Any]:
+def _score(
+    cfg: Config, model: nn.Module, loaders: Sequence[BatchLoader], *, place: Place
+) -> dict[str, Any]:
     score = build_inference(cfg, model, device=place.device)
     results = {}
-    loaders = build_test_loaders(cfg) if cfg.DATASETS.TEST else []
     for name, loader in zip(cfg.DATASETS.TEST, loaders, strict=True):
         folder = os.path.join(cfg.OUTPUT_DIR, "inference", name)
         mkdir(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import tempfile
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from maskrcnn_benchmark.config import Config
-from maskrcnn_benchmark.errors import ConfigError
+from maskrcnn_benchmark.errors import ConfigError, TrainingError
 from maskrcnn_benchmark.utils.atomic import atomic_write, remove_stale_temporaries
 from maskrcnn_benchmark.utils.collect_env import collect_env_info
 from maskrcnn_benchmark.utils.comm import is_main_process
@@ -20,6 +21,9 @@ LOGGER_NAME = "maskrcnn_benchmark"
 LOG_FILE = "train.log"
 CONFIG_FILE = "config.yml"
 ENVIRONMENT_FILE = "environment.txt"
+
+# What the system says of a disk that takes no more: full, over the quota, mounted anew for reading only.
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 logger = logging.getLogger(LOGGER_NAME)
 
@@ -42,6 +46,27 @@ def check_writable(folder: str) -> None:
 
 
 @contextmanager
+def disk_errors(folder: str) -> Iterator[None]:
+    """Say what to do when the disk takes no more while the block runs: logs, metrics and results are files too.
+
+    Args:
+        folder: of the run, for the message.
+
+    Raises:
+        TrainingError: in place of the OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK_ERRORS:
+            raise
+        raise TrainingError(
+            f"a file in OUTPUT_DIR {folder!r} cannot be written: {error.strerror}. Make room, then give the same "
+            "command again: a training goes on from its last checkpoint"
+        ) from error
+
+
+@contextmanager
 def run_log(folder: str | None, *, rank: int) -> Iterator[None]:
     """Log to the console while the block runs, and in more detail to `folder/train.log`.
 
@@ -57,7 +82,11 @@ def run_log(folder: str | None, *, rank: int) -> Iterator[None]:
         logger.debug("Stopped by %s", type(error).__name__, exc_info=True)
         raise
     finally:
-        close_logger(LOGGER_NAME)
+        try:
+            close_logger(LOGGER_NAME)
+        except OSError:
+            # The disk is full, the file's last lines are lost. Its handler is gone; close what is left.
+            close_logger(LOGGER_NAME)
 
 
 def describe_run(cfg: Config) -> None:

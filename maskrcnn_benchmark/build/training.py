@@ -39,6 +39,11 @@ def iou_types(cfg: Config) -> tuple[str, ...]:
     return tuple(types)
 
 
+def scores_proposals(cfg: Config) -> bool:
+    """Whether a model is scored on its proposals alone, by recall."""
+    return bool(cfg.MODEL.RPN_ONLY and not cfg.MODEL.RETINANET_ON)
+
+
 def build_inference(cfg: Config, model: nn.Module, *, device: torch.device) -> Callable[..., Any]:
     """Return a function (loader, name, output_folder, expected_results) that scores the model."""
 
@@ -57,7 +62,7 @@ def build_inference(cfg: Config, model: nn.Module, *, device: torch.device) -> C
             loader,
             name,
             iou_types=iou_types(cfg),
-            box_only=cfg.MODEL.RPN_ONLY and not cfg.MODEL.RETINANET_ON,
+            box_only=scores_proposals(cfg),
             bbox_aug=cfg.TEST.BBOX_AUG.ENABLED,
             device=device,
             expected_results=expected_results,

@@ -138,6 +138,13 @@ class _TrainingLoop:
         logger.info("Start training")
         began = time.perf_counter()
         last, stop = self.max_iteration, False
+        if start_iteration > last:
+            logger.warning(
+                "This run is at iteration %d already, beyond the %d that are wanted now (SOLVER.MAX_ITER): "
+                "nothing is trained",
+                start_iteration,
+                last,
+            )
         with (
             Interrupt("finishing this iteration, then saving") as interrupt,
             progress_bar("Training", total=last, completed=start_iteration) as bar,
@@ -151,7 +158,8 @@ class _TrainingLoop:
                 self._do_what_is_due(iteration=iteration, stop=stop)
                 bar.describe(f"Training, loss {sum(losses.values()):.3f}")
                 bar.advance()
-            self._save(FINAL_CHECKPOINT, iteration=last)
+            # Not `last` where the run is beyond it: to raise MAX_ITER again would repeat iterations.
+            self._save(FINAL_CHECKPOINT, iteration=max(last, start_iteration))
         _log_time(time.perf_counter() - began, iterations=last - start_iteration)
         if stop:
             raise KeyboardInterrupt

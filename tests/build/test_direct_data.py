@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -206,6 +207,19 @@ def test_sets_with_different_categories(tmp_path: Path) -> None:
 
 
 @pytest.mark.shared_data
+def test_a_link_to_a_folder_shows_no_second_file(tmp_path: Path) -> None:
+    write_coco(tmp_path / "v2" / "train.json", ["a.jpg"], folder=tmp_path / "v2")
+    (tmp_path / "latest").symlink_to(tmp_path / "v2")
+    assert find_data(tmp_path).train.images.resolve() == tmp_path.resolve() / "v2"
+
+
+@pytest.mark.skipif(os.sep == "\\", reason="there a backslash is a separator")
+def test_names_written_on_windows_get_their_hint(tmp_path: Path) -> None:
+    write_coco(tmp_path / "train.json", ["images\\a.jpg"])
+    with pytest.raises(DatasetError, match="write / in file_name"):
+        find_data(tmp_path)
+
+
 def test_real_sets(shared: Path) -> None:
     coco = find_data(shared / "data" / "coco_mini")
     assert coco.num_classes == 81

@@ -1,5 +1,6 @@
 """`train` and `test` on drawn pictures with a thin Mask R-CNN: files, order, errors."""
 
+import errno
 import json
 import logging
 import os
@@ -11,12 +12,12 @@ from torch._dynamo.utils import counters
 
 from maskrcnn_benchmark.build import run
 from maskrcnn_benchmark.build.model import build_model
-from maskrcnn_benchmark.build.run_folder import check_writable
+from maskrcnn_benchmark.build.run_folder import LOGGER_NAME, check_writable, run_log
 from maskrcnn_benchmark.checkpoint.files import read_checkpoint
 from maskrcnn_benchmark.checkpoint.opening import open_file
 from maskrcnn_benchmark.config import get_defaults
 from maskrcnn_benchmark.engine.metric_writers import read_metrics
-from maskrcnn_benchmark.errors import CheckpointError, ConfigError, TrainingError
+from maskrcnn_benchmark.errors import CheckpointError, ConfigError, DatasetError, TrainingError
 from tests.build.toy_run import make_config, train
 
 
@@ -224,6 +225,31 @@ def test_a_run_can_be_started_over(finished, tmp_path):
     assert (tmp_path / "run" / "train.log").read_text().count("iter: 2  loss") == 2
 
 
+def test_classes_in_another_order_are_refused(finished, tmp_path):
+    """Neither scored (AP 0, without a word) nor learned on top of what was learned."""
+    folder, cfg, _ = finished
+    other = cfg.clone()
+    other.defrost()
+    custom = {}
+    for name, entry in cfg.DATASETS.CUSTOM.items():
+        with open(entry["ann_file"]) as file:
+            content = json.load(file)
+        content["categories"].reverse()
+        path = tmp_path / f"{name}.json"
+        path.write_text(json.dumps(content))
+        custom[name] = {**entry, "ann_file": str(path)}
+    other.merge_from_list(["DATASETS.CUSTOM", custom, "SOLVER.MAX_ITER", 8])
+    message = (
+        "label 1 is 'box' in .*model_final.pth, but 'paw' in .*the same classes in another order"
+    )
+    with pytest.raises(DatasetError, match=message):
+        run.test(other, checkpoint=str(folder / "model_final.pth"))
+    with pytest.raises(DatasetError, match=message):
+        run.train(other)
+    # The folder still describes the run that is in it.
+    assert "MAX_ITER: 6" in (folder / "config.yml").read_text()
+
+
 def test_another_model_in_the_folder_of_a_run_leaves_it_alone(tmp_path):
     run.train(make_config(tmp_path, SOLVER__MAX_ITER=1, SOLVER__STEPS=()), skip_test=True)
     before = (tmp_path / "run" / "config.yml").read_text()
@@ -279,6 +305,28 @@ def test_an_output_folder_that_cannot_be_written_is_found_first(tmp_path):
         check_writable(str(tmp_path / "file" / "run"))
 
 
+def test_a_disk_that_fills_up_ends_the_run_with_a_message(tmp_path, monkeypatch):
+    def describe(cfg):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(run, "describe_run", describe)
+    with pytest.raises(TrainingError, match=r"cannot be written: No space left .* Make room"):
+        run.train(make_config(tmp_path))
+
+
+def test_the_end_of_the_log_may_be_lost_on_a_full_disk(tmp_path, monkeypatch):
+    close = logging.FileHandler.close
+
+    def close_on_a_full_disk(handler):
+        close(handler)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = list(logging.getLogger(LOGGER_NAME).handlers)
+    with run_log(str(tmp_path), rank=0):
+        monkeypatch.setattr(logging.FileHandler, "close", close_on_a_full_disk)
+    assert logging.getLogger(LOGGER_NAME).handlers == before
+
+
 def test_runs_without_data_are_refused(tmp_path):
     cfg = get_defaults()
     cfg.OUTPUT_DIR = str(tmp_path)
@@ -286,6 +334,59 @@ def test_runs_without_data_are_refused(tmp_path):
         run.train(cfg)
     with pytest.raises(ConfigError, match=r"DATASETS\.TEST"):
         run.test(cfg)
+
+
+def without_masks(content):
+    del content["annotations"][0]["segmentation"]
+
+
+def with_empty_masks(content):
+    content["annotations"][0]["segmentation"] = []
+
+
+def with_more_classes(content):
+    content["categories"].append({"id": 99, "name": "more"})
+
+
+def with_another_order(content):
+    content["categories"].reverse()
+
+
+def with_a_bad_box(content):
+    content["annotations"][0]["bbox"] = [5, 5, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (
+            without_masks,
+            "annotation 1 .* has no segmentation, but masks are to be trained or scored",
+        ),
+        (with_empty_masks, "annotation 1 .* has no segmentation"),
+        (with_more_classes, "'toy_val' has 6 categories"),
+        (with_a_bad_box, "has no extent"),
+        (with_another_order, "the same classes in another order"),
+    ],
+)
+def test_mistakes_in_the_test_data_show_before_the_training(tmp_path, spoil, message):
+    cfg = make_config(tmp_path)
+    path = cfg.DATASETS.CUSTOM["toy_val"]["ann_file"]
+    with open(path) as file:
+        content = json.load(file)
+    spoil(content)
+    with open(path, "w") as file:
+        json.dump(content, file)
+    with pytest.raises(ValueError, match=message):  # DatasetError or ConfigError
+        run.train(cfg)
+    assert "Start training" not in (tmp_path / "run" / "train.log").read_text()
+
+
+def test_expectations_of_what_is_not_measured_show_before_the_training(tmp_path):
+    cfg = make_config(tmp_path, TEST__EXPECTED_RESULTS=(("bbox", "APX", (0.5, 0.1)),))
+    with pytest.raises(ConfigError, match="'bbox' > 'APX' is not measured here"):
+        run.train(cfg)
+    assert "Start training" not in (tmp_path / "run" / "train.log").read_text()
 
 
 def test_images_are_named_as_well_as_the_data_set_can():

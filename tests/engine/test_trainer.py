@@ -103,6 +103,17 @@ def test_nothing_is_left_to_do_after_the_last_iteration(tmp_path, caplog):
     assert (tmp_path / "model_final.pth").exists()
 
 
+def test_a_run_beyond_its_new_end_keeps_its_iteration(tmp_path, caplog):
+    """It was saved as if it had been at the new end, and would have repeated iterations later."""
+    parts = make_parts(tmp_path)
+    run(parts, max_iteration=6)
+    with caplog.at_level(logging.WARNING):
+        run(parts, max_iteration=4, start_iteration=6)
+    assert "at iteration 6 already, beyond the 4" in caplog.text
+    data = read_checkpoint(tmp_path / "model_final.pth")
+    assert data["iteration"] == data["scheduler"]["last_epoch"] == 6
+
+
 def test_a_loader_that_ends_early_is_named():
     with pytest.raises(TrainingError, match="ended before iteration 4 of 9"):
         run(make_parts(), max_iteration=9, loader=make_loader(3))

@@ -51,7 +51,8 @@ def has_valid_annotation(anno: Sequence[dict[str, Any]]) -> bool:
     """
     if all(any(side <= 1 for side in entry["bbox"][2:]) for entry in anno):
         return False
-    if "keypoints" not in anno[0]:
+    # Some tools write an empty list where there are no keypoints.
+    if not anno[0].get("keypoints"):
         return True
     is_person = any(len(entry.get("keypoints", ())) == 3 * len(PERSON.names) for entry in anno)
     return sum(map(visible_count, anno)) >= (MIN_KEYPOINTS_PER_IMAGE if is_person else 1)
@@ -248,7 +249,8 @@ def _training_ids(annotations: CocoAnnotations) -> list[int]:
     if not ids:
         raise DatasetError(
             f"{annotations.path}: none of its {len(by_image)} images has an annotation to train "
-            "on (a box larger than one pixel)"
+            "on (a box larger than one pixel; in a file with keypoints, an image also needs "
+            f"{MIN_KEYPOINTS_PER_IMAGE} visible ones of persons, or one of other objects)"
         )
     return ids
 

@@ -6,6 +6,9 @@ import math
 from collections.abc import Container, Mapping
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from maskrcnn_benchmark.data.datasets.coco_keypoints import keypoint_problem, visible_count
 from maskrcnn_benchmark.data.datasets.problems import Problem
 
@@ -23,6 +26,8 @@ KNOWN_FLAT_BOXES = {
 
 _NUMBER_TYPES = {int, float}
 _MIN_POLYGON = 6
+# Place of the last 5 bits of a run length in compressed text: no picture has more than 2 ** 45 pixels.
+_MOST_BITS = 40
 
 
 def category_problem(entry: Any, *, position: int, seen: Container[int]) -> Problem | None:
@@ -131,8 +136,8 @@ class AnnotationChecker:
         if self._require_masks and not entry.get("segmentation") and not entry.get("iscrowd"):
             return Problem(
                 "no segmentation",
-                f"{where}: has no segmentation, but masks are to be trained; add it, or train "
-                "boxes only (MODEL.MASK_ON False)",
+                f"{where}: has no segmentation, but masks are to be trained or scored; add it, or "
+                "leave masks out (MODEL.MASK_ON False)",
             )
         if self._full and (found is None or found.remedy != "left out"):
             found = _segmentation_problem(entry.get("segmentation"), image, where) or found
@@ -272,16 +277,45 @@ def _rle_problem(rle: Mapping[str, Any], image: Mapping[str, Any], where: str) -
             f"{where}: run-length code must have the image's size {expected} (height, width), "
             f"got {_short(size)}",
         )
-    if isinstance(counts, str):
-        return None
     total = expected[0] * expected[1]
-    if not isinstance(counts, list) or not _are_finite(counts) or sum(counts) != total:
+    lengths = _decompress_counts(counts) if isinstance(counts, str) else _read_counts(counts)
+    # pycocotools leaves the pixels beyond the last run as they happen to be in memory.
+    if lengths is None or lengths.min(initial=0) < 0 or lengths.sum() != total:
         return Problem(
             "malformed segmentation",
-            f"{where}: run lengths must be a string or whole numbers that sum up to {total} "
+            f"{where}: run lengths must be COCO's compressed text, or whole numbers from 0, that sum up to {total} "
             f"pixels, got {_short(counts)}",
         )
     return None
+
+
+def _read_counts(counts: Any) -> NDArray[np.int64] | None:
+    """Run lengths of a list; None where it is none, or not of whole numbers, be they written as 3 or as 3.0."""
+    if not isinstance(counts, list) or not _are_finite(counts):
+        return None
+    numbers = np.array(counts, dtype=np.float64)
+    return None if (numbers % 1).any() else numbers.astype(np.int64)
+
+
+def _decompress_counts(text: str) -> NDArray[np.int64] | None:
+    """Run lengths of COCO's compressed text; None where it is none.
+
+    A number takes characters of 5 bits each, the lowest first; the 6th bit says that another follows. From the fourth
+    on, a number is the difference from the one two places before (`rleFrString` in COCO's API).
+    """
+    codes = np.frombuffer(text.encode(errors="replace"), dtype=np.uint8).astype(np.int64) - 48
+    ends = np.flatnonzero((codes & 32) == 0)
+    if not ends.size or ends[-1] != len(codes) - 1 or codes.min() < 0 or codes.max() > 63:
+        return None
+    starts = np.concatenate(([0], ends[:-1] + 1))
+    shifts = 5 * (np.arange(len(codes)) - np.repeat(starts, ends - starts + 1))
+    if shifts.max() > _MOST_BITS:
+        return None
+    numbers = np.add.reduceat((codes & 31) << shifts, starts)
+    numbers -= np.where(codes[ends] & 16, 1 << (shifts[ends] + 5), 0)
+    for first in (1, 2):
+        numbers[first::2] = np.cumsum(numbers[first::2])
+    return numbers
 
 
 def _are_finite(values: list[Any]) -> bool:

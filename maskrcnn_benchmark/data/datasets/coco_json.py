@@ -186,16 +186,25 @@ def _leave_out_missing(images: dict[int, Entry], image_folder: str, problems: Pr
             Problem(
                 "missing image folder",
                 f"none of its {len(images)} image files is there; the first should be "
-                f"'{missing[0][1]}': is '{image_folder}' the folder that file_name is relative to?",
+                f"'{missing[0][1]}': is '{image_folder}' the folder that file_name is relative to?"
+                f"{_backslash_hint(missing[0][1])}",
             )
         )
         images.clear()
     for image_id, path in missing:
         if image_id in images:
             problems.add(
-                Problem("missing image file", f"image {image_id}: there is no file '{path}'")
+                Problem(
+                    "missing image file",
+                    f"image {image_id}: there is no file '{path}'{_backslash_hint(path)}",
+                )
             )
             del images[image_id]
+
+
+def _backslash_hint(path: str) -> str:
+    """What to do about a name written on Windows; elsewhere a backslash is part of the name."""
+    return " (write / in file_name, not \\)" if "\\" in path and os.sep != "\\" else ""
 
 
 def _usable_annotations(

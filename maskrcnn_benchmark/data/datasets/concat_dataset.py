@@ -61,6 +61,20 @@ class ConcatDataset(TorchConcatDataset[Any]):
         )
 
     @property
+    def contiguous_category_id_to_json_id(self) -> dict[int, int]:
+        """Label -> category id, where all of them have the same.
+
+        Raises:
+            AttributeError: where they have none, or different ones; so `getattr` with a default works.
+        """
+        name = "contiguous_category_id_to_json_id"
+        first = getattr(self.datasets[0], name, None)
+        if first is None or any(getattr(each, name, None) != first for each in self.datasets):
+            raise AttributeError(f"the joined data sets have no {name} in common")
+        ids: dict[int, int] = first
+        return ids
+
+    @property
     def keypoint_schema(self) -> Any:
         """What the keypoints are; None without."""
         return next(iter(_schemas(self.datasets)), None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 
+import numpy as np
 from PIL import Image
 
 from maskrcnn_benchmark.errors import DatasetError
@@ -27,10 +28,11 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
     the pixels as they are stored.
 
     Raises:
-        DatasetError: if there is no such file, or it cannot be decoded.
+        DatasetError: if there is no such file, it cannot be decoded, or 8 bits cannot hold its values.
     """
     try:
         with Image.open(path) as image:
+            _check_depth(image)
             return image.convert("RGB")
     except FileNotFoundError as error:
         raise DatasetError(
@@ -42,3 +44,16 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
             f"image file '{os.fspath(path)}' cannot be read: {error}. It is damaged, cut off or "
             "not an image; replace it or take it out of the data set."
         ) from error
+
+
+def _check_depth(image: Image.Image) -> None:
+    """Raise ValueError for pixels that PIL would cut off at 0 and 255: an image all white, or all black."""
+    is_deep = image.mode == "F" or image.mode.startswith("I;16")
+    if image.mode == "I":
+        pixels = np.asarray(image)
+        is_deep = bool(((pixels < 0) | (pixels > 255)).any())
+    if is_deep:
+        raise ValueError(
+            f"its pixels (PIL mode {image.mode}) do not fit into 8 bits. Set INPUT.BIT_DEPTH 16, INPUT.CHANNELS and "
+            "one INPUT.PIXEL_MEAN and INPUT.PIXEL_STD per channel for images of 16 bits, or convert them to 8 bits"
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,6 +23,8 @@ _IMAGE_FOLDERS = ("JPEGImages", "images")
 _ANNOTATION_FOLDERS = ("Annotations", "annotations")
 _SPLIT_FOLDER = os.path.join("ImageSets", "Main")
 _EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".JPG", ".JPEG", ".PNG")
+# Of lists of one class; -1: the class is not in the image. What comes before it may hold spaces.
+_SECOND_COLUMN = re.compile(r"\s+(-1|0|1)$")
 # What the split is called when there are no lists of images.
 _EVERYTHING = ("", "all")
 
@@ -232,8 +235,7 @@ def _read_split(root: Path, split: str) -> list[str]:
     if not path.is_file() and split.endswith(".txt") and Path(split).is_file():
         path = Path(split)
     if path.is_file():
-        # Lists of one class have a second column; -1 there: the class is not in the image.
-        return list(dict.fromkeys(line.split()[0] for line in _lines(path)))
+        return list(dict.fromkeys(_SECOND_COLUMN.sub("", line.strip()) for line in _lines(path)))
     if not folder.is_dir() and split in _EVERYTHING:
         annotations = _find_folder(root, _ANNOTATION_FOLDERS)
         return sorted(path.stem for path in annotations.glob("*.xml"))
@@ -247,4 +249,6 @@ def _read_split(root: Path, split: str) -> list[str]:
 
 
 def _lines(path: Path) -> list[str]:
-    return [line for line in path.read_text().splitlines() if line.strip()]
+    # Windows' editors begin a file with a mark of its encoding.
+    text = path.read_text(encoding="utf-8-sig")
+    return [line for line in text.splitlines() if line.strip()]

@@ -114,6 +114,16 @@ def test_what_is_worth_training_on():
     one = {"bbox": [0, 0, 9, 9], "keypoints": [5, 5, 1] + [0, 0, 0] * 16}
     assert not has_valid_annotation([nine])
     assert has_valid_annotation([nine, one])
+    assert has_valid_annotation([{"bbox": [0, 0, 9, 9], "keypoints": [], "num_keypoints": 0}])
+
+
+def test_empty_lists_of_keypoints_are_none(coco_folder):
+    """As some tools write them for every object; such images were left out of the training."""
+    for annotation in coco_folder.content["annotations"]:
+        annotation.update(keypoints=[], num_keypoints=0)
+    dataset = make(coco_folder)
+    assert dataset.ids == [10, 20]
+    assert dataset.keypoint_schema is None
 
 
 def test_nothing_to_train_on(coco_folder):

@@ -3,7 +3,9 @@
 import json
 import logging
 
+import numpy as np
 import pytest
+from pycocotools import mask as coco_mask
 
 from maskrcnn_benchmark.data.datasets.coco_json import load_coco_json
 from maskrcnn_benchmark.errors import DatasetError
@@ -63,6 +65,12 @@ def test_files_for_test_servers_have_no_annotations(coco_folder):
     assert load(coco_folder).by_image == {20: [], 10: [], 30: []}
 
 
+def encoded_square(height=48, width=64):
+    mask = np.zeros((height, width), dtype=np.uint8, order="F")
+    mask[5:30, 7:40] = 1
+    return coco_mask.encode(mask)["counts"].decode()
+
+
 # (change of annotation 2, its message, kind of mistake)
 BAD_ANNOTATIONS = {
     "outside": ({"bbox": [70, 10, 5, 5]}, "outside the image of 64 x 48", "box outside the image"),
@@ -96,6 +104,36 @@ BAD_ANNOTATIONS = {
     ),
     "short runs": (
         {"segmentation": {"size": [48, 64], "counts": [5, 5]}},
+        "sum up to 3072",
+        "malformed segmentation",
+    ),
+    "negative run": (
+        {"segmentation": {"size": [48, 64], "counts": [-8, 3080]}},
+        r"whole numbers from 0.*got \[-8, 3080\]",
+        "malformed segmentation",
+    ),
+    "half a pixel": (
+        {"segmentation": {"size": [48, 64], "counts": [0.5, 3071.5]}},
+        r"whole numbers from 0.*got \[0.5, 3071.5\]",
+        "malformed segmentation",
+    ),
+    "no text": (
+        {"segmentation": {"size": [48, 64], "counts": ""}},
+        "sum up to 3072 pixels, got ''",
+        "malformed segmentation",
+    ),
+    "text cut off": (
+        {"segmentation": {"size": [48, 64], "counts": encoded_square()[:-1]}},
+        "sum up to 3072",
+        "malformed segmentation",
+    ),
+    "text of other characters": (
+        {"segmentation": {"size": [48, 64], "counts": "zzzz~~~~"}},
+        "sum up to 3072 pixels, got 'zzzz~~~~'",
+        "malformed segmentation",
+    ),
+    "text of a smaller image": (
+        {"segmentation": {"size": [48, 64], "counts": encoded_square(height=40)}},
         "sum up to 3072",
         "malformed segmentation",
     ),
@@ -135,6 +173,31 @@ def test_a_bad_annotation_is_left_out_and_counted(coco_folder, case, caplog):
     assert loaded.counts == {("left out", kind): 1}
     (record,) = caplog.records
     assert f"1 {kind}: left out" in record.getMessage()
+
+
+@pytest.mark.parametrize("kind", ["empty", "full", "noise", "shapes"])
+@pytest.mark.parametrize("size", [(48, 64), (1, 1), (1, 700), (650, 3)])
+def test_compressed_run_lengths_are_accepted(coco_folder, kind, size):
+    random = np.random.RandomState(0)
+    mask = np.zeros(size, dtype=np.uint8, order="F")
+    if kind == "full":
+        mask[:] = 1
+    elif kind == "noise":
+        mask[:] = random.rand(*size) < 0.5
+    elif kind == "shapes":
+        mask[size[0] // 3 : size[0] // 2 + 1, size[1] // 4 :] = 1
+    counts = coco_mask.encode(mask)["counts"].decode()
+    coco_folder.content["images"][0].update(height=size[0], width=size[1])
+    coco_folder.content["annotations"] = []
+    coco_folder.add(20, [0, 0, 1, 1], segmentation={"size": list(size), "counts": counts})
+    (annotation,) = load(coco_folder).by_image[20]
+    assert annotation["segmentation"]["counts"] == counts
+
+
+def test_a_name_written_on_windows_gets_its_hint(coco_folder):
+    coco_folder.content["images"][0]["file_name"] = "sub\\wide.png"
+    with pytest.raises(DatasetError, match=r"write / in file_name"):
+        load(coco_folder)
 
 
 def test_an_entry_that_is_no_object(coco_folder):

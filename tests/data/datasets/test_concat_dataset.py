@@ -31,3 +31,16 @@ def test_classes_must_agree(parts):
     second.class_names = ("__background__", "cat")
     with pytest.raises(DatasetError, match="label 2 is 'dog' in the first and not there"):
         ConcatDataset(parts)
+
+
+def test_category_ids_are_those_that_all_have(parts):
+    first, second = parts
+    name = "contiguous_category_id_to_json_id"
+    joined = ConcatDataset(parts)
+    assert getattr(joined, name, None) is None
+    first.contiguous_category_id_to_json_id = {1: 7, 2: 3}
+    assert getattr(joined, name, None) is None
+    second.contiguous_category_id_to_json_id = {1: 7, 2: 3}
+    assert joined.contiguous_category_id_to_json_id == {1: 7, 2: 3}
+    second.contiguous_category_id_to_json_id = {1: 3, 2: 7}
+    assert getattr(joined, name, None) is None

@@ -36,3 +36,19 @@ def test_files_that_are_no_images_are_named(tmp_path, content):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DatasetError, match=r"not found: '.*gone\.jpg'"):
         read_image(tmp_path / "gone.jpg")
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+def test_values_beyond_8_bits_are_not_cut_off(tmp_path, dtype):
+    """PIL makes 255 of whatever is above: an image that is white all over."""
+    path = tmp_path / "deep.tif"
+    Image.fromarray(np.linspace(0, 60000, 20, dtype=dtype).reshape(4, 5)).save(path)
+    with pytest.raises(DatasetError, match=r"deep\.tif' cannot be read: .*INPUT\.BIT_DEPTH 16"):
+        read_image(path)
+
+
+def test_integers_of_byte_range_are_read(tmp_path):
+    path = tmp_path / "image.tif"
+    values = np.arange(0, 256, 15, dtype=np.int32)[None]
+    Image.fromarray(values).save(path)
+    assert np.array_equal(np.asarray(read_image(path))[..., 0], values)

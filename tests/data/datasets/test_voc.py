@@ -10,7 +10,7 @@ import pytest
 from maskrcnn_benchmark.data.datasets import ConcatDataset, PascalVOCDataset
 from maskrcnn_benchmark.data.loader import aspect_groups
 from maskrcnn_benchmark.errors import DatasetError
-from tests.data.datasets.voc_folder import write_voc, write_xml
+from tests.data.datasets.voc_folder import OBJECTS, write_voc, write_xml
 
 
 @pytest.fixture
@@ -67,6 +67,15 @@ def test_transforms_get_image_and_target(folder: Path) -> None:
     size, target, _ = dataset[0]
     assert size == (64, 48)
     assert target.bbox.tolist() == [[0, 0, 9.5, 14.5]]
+
+
+def test_names_with_spaces_and_a_list_written_on_windows(tmp_path: Path) -> None:
+    objects = {name: OBJECTS["000001"] for name in ("IMG 001 a", "b (2)")}
+    root = write_voc(tmp_path / "cats", objects=objects)
+    path = root / "ImageSets" / "Main" / "dog_train.txt"
+    path.write_bytes("\ufeffIMG 001 a  1\r\nb (2) -1\r\n".encode())
+    assert PascalVOCDataset(root, "train").ids == ["IMG 001 a", "b (2)"]
+    assert PascalVOCDataset(root, "dog_train").ids == ["IMG 001 a", "b (2)"]
 
 
 def test_splits_are_joined_with_one_index(folder: Path) -> None:

@@ -23,6 +23,7 @@ from maskrcnn_benchmark.data.datasets.evaluation.coco import (
     score_coco,
 )
 from maskrcnn_benchmark.data.datasets.evaluation.coco.evaluation import RawResults
+from maskrcnn_benchmark.data.datasets.evaluation.expected_results import parse_expected_results
 from maskrcnn_benchmark.data.datasets.evaluation.voc import VOCResults, evaluate_voc
 from maskrcnn_benchmark.data.datasets.voc import PascalVOCDataset
 from maskrcnn_benchmark.errors import DatasetError
@@ -38,6 +39,7 @@ __all__ = [
     "COCOResults",
     "CityscapesResults",
     "VOCResults",
+    "check_expectations",
     "detections_of_dataset",
     "evaluate",
     "evaluate_cityscapes",
@@ -105,6 +107,35 @@ def evaluate(
     if isinstance(dataset, PascalVOCDataset):
         return evaluate_voc(dataset, detections, **settings)
     return evaluate_cityscapes(dataset, detections, **settings)
+
+
+def check_expectations(
+    dataset: Any,
+    expected_results: Sequence[Any],
+    *,
+    box_only: bool = False,
+    iou_types: Sequence[str] = ("bbox",),
+) -> None:
+    """Find rows that `evaluate` could not compare, before there is anything to evaluate.
+
+    Args:
+        dataset: see `evaluate`.
+        expected_results: see `evaluate`.
+        box_only: see `evaluate`.
+        iou_types: see `evaluate`.
+
+    Raises:
+        ConfigError: for a row of another form, or a task or metric that will not be measured.
+    """
+    known: dict[str, Sequence[str]]
+    if hasattr(dataset, "coco"):
+        tasks = ("box_proposal",) if box_only else tuple(iou_types)
+        known = {task: COCOResults.metric_names(task) for task in tasks}
+    elif isinstance(dataset, PascalVOCDataset):
+        known = dict(VOCResults.METRICS)
+    else:
+        known = dict.fromkeys(iou_types, CityscapesResults.METRICS)
+    parse_expected_results(expected_results, known=known)
 
 
 def results_of(outcome: Any) -> Any:

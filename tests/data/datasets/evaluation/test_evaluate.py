@@ -1,13 +1,21 @@
 """`evaluate_detections` together with the data set class that the package offers."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from maskrcnn_benchmark.data.datasets.abstract import AbstractDataset
 from maskrcnn_benchmark.data.datasets.coco import COCODataset
-from maskrcnn_benchmark.data.datasets.evaluation import detections_of_dataset, evaluate_detections
+from maskrcnn_benchmark.data.datasets.evaluation import (
+    check_expectations,
+    detections_of_dataset,
+    evaluate_detections,
+)
+from maskrcnn_benchmark.data.datasets.voc import PascalVOCDataset
 from maskrcnn_benchmark.data.toy import write_toy_dataset
+from maskrcnn_benchmark.errors import ConfigError
 from maskrcnn_benchmark.results.detections import Detections
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 
@@ -50,3 +58,34 @@ def test_labels_that_the_data_does_not_have_are_left_out(
     found = detections_of_dataset(dataset, predictions)
     assert [detections.labels.tolist() for detections in found] == [[1], [1]]
     assert "2 detections have a label beyond the 5 categories" in caplog.text
+
+
+class _WithCoco:
+    coco = None
+
+
+class _Own(AbstractDataset):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("dataset", "settings", "row", "measured"),
+    [
+        (_WithCoco(), {"iou_types": ("bbox", "segm")}, ("segm", "AR@100", (0.5, 0.1)), True),
+        (_WithCoco(), {"iou_types": ("bbox",)}, ("segm", "AP", (0.5, 0.1)), False),
+        (_WithCoco(), {"box_only": True}, ("box_proposal", "AR@1000", (0.5, 0.1)), True),
+        (_WithCoco(), {"box_only": True}, ("bbox", "AP", (0.5, 0.1)), False),
+        (PascalVOCDataset.__new__(PascalVOCDataset), {}, ("bbox", "AP50", (0.5, 0.1)), True),
+        (PascalVOCDataset.__new__(PascalVOCDataset), {}, ("bbox", "AP", (0.5, 0.1)), False),
+        (_Own(), {"iou_types": ("segm",)}, ("segm", "AP75", (0.5, 0.1)), True),
+        (_Own(), {"iou_types": ("segm",)}, ("segm", "APs", (0.5, 0.1)), False),
+    ],
+)
+def test_expectations_are_checked_against_what_the_data_set_measures(
+    dataset: Any, settings: dict[str, Any], row: tuple[Any, ...], measured: bool
+) -> None:
+    if measured:
+        check_expectations(dataset, [row], **settings)
+        return
+    with pytest.raises(ConfigError, match="is not measured here"):
+        check_expectations(dataset, [row], **settings)

@@ -153,7 +153,8 @@ def _copy_targets(ground_truth: COCO, image_ids: list[Any], iou_type: IouType) -
 
 def _encode_target(annotation: Entry, image: Entry) -> Any:
     segmentation = annotation.get("segmentation")
-    if segmentation is None:
+    # An object with an empty list would be one without pixels, which nothing can find.
+    if segmentation is None or (not segmentation and not annotation.get("iscrowd")):
         raise DatasetError(
             f"annotation {annotation['id']} (image {annotation['image_id']}) has no segmentation, so "
             "masks cannot be scored; score boxes only, or complete the annotations"

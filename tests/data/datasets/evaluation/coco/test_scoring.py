@@ -167,9 +167,10 @@ def test_no_images_cannot_be_scored() -> None:
         score_coco(make_coco([], images=0), [], iou_type="bbox")
 
 
-def test_masks_need_masks_to_compare_with() -> None:
-    annotation = target(7, 10, BOX_A)
-    del annotation["segmentation"]
+@pytest.mark.parametrize("segmentation", [None, []])
+def test_masks_need_masks_to_compare_with(segmentation: list[Any] | None) -> None:
+    """An empty list, which tools write for boxes, would count as an object that was not found."""
+    annotation = {**target(7, 10, BOX_A), "segmentation": segmentation}
     with pytest.raises(DatasetError, match=r"annotation 7 \(image 10\) has no segmentation"):
         score_coco(make_coco([annotation]), [], iou_type="segm")
 
