@@ -16,7 +16,7 @@ import os
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +29,7 @@ from maskrcnn_benchmark.cli.group import readable_errors
 from maskrcnn_benchmark.cli.legacy_tools import read_config
 from maskrcnn_benchmark.errors import ConfigError, DatasetError, MaskRCNNError, MissingExtraError
 from maskrcnn_benchmark.predict.images import read_image
+from maskrcnn_benchmark.predict.inputs import check_nothing_is_replaced
 from maskrcnn_benchmark.utils.atomic import atomic_write
 from maskrcnn_benchmark.utils.interrupt import Interrupt
 
@@ -140,11 +141,13 @@ class Source(AbstractContextManager["Source"], ABC):
         rate: pictures per second.
         is_moving: whether they belong to a film.
         is_single: whether there is but one.
+        files: that are read.
     """
 
     rate = _USUAL_RATE
     is_moving = False
     is_single = False
+    files: Sequence[Path] = ()
 
     @abstractmethod
     def frames(self) -> Iterator[Frame]:
@@ -167,6 +170,7 @@ class Film(Source):
         """
         what = f"camera {source}" if isinstance(source, int) else f"the video '{source}'"
         self._name, self._is_camera = what, isinstance(source, int)
+        self.files = [] if isinstance(source, int) else [Path(source)]
         cv2 = _import_cv2(what)
         self._capture = cv2.VideoCapture(source)
         if not self._capture.isOpened():
@@ -215,6 +219,7 @@ class Pictures(Source):
         self.is_single = not path.is_dir()
         found = [path] if self.is_single else sorted(path.iterdir())
         self._paths = [each for each in found if self.is_single or each.suffix.lower() in PICTURES]
+        self.files = self._paths
         if not self._paths:
             raise DatasetError(f"the folder '{path}' has no pictures ({', '.join(PICTURES)})")
 
@@ -385,11 +390,13 @@ def open_sink(name: str | None, source: Source) -> Sink:
 
     Raises:
         ConfigError: if it cannot hold what the source gives.
+        DatasetError: if it would replace a file of the source.
     """
     if name is None:
         return Window(is_moving=source.is_moving)
     path = Path(name).expanduser()
     suffix = path.suffix.lower()
+    check_nothing_is_replaced(source.files, [path, *(path / file.name for file in source.files)])
     if suffix in CODECS:
         # Pictures that are no film get a second each.
         return VideoFile(path, rate=source.rate if source.is_moving else 1.0)

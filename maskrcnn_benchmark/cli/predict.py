@@ -120,13 +120,18 @@ def predict(
     """
     from maskrcnn_benchmark.build.config_files import find_config
     from maskrcnn_benchmark.predict import Predictor
-    from maskrcnn_benchmark.predict.inputs import sort_inputs
+    from maskrcnn_benchmark.predict.inputs import check_nothing_is_replaced, sort_inputs
     from maskrcnn_benchmark.predict.window import Window
 
     if compile_network and test_time_aug:
         raise UsageError("--compile and --test-time-aug do not go together")
-    # A mistyped name is reported before the network is loaded.
+    # A mistyped name, and a place that is taken, are reported before the network is loaded.
     found = sort_inputs(inputs, leave_out=output)
+    work = _name_videos(found, output)
+    check_nothing_is_replaced(
+        [*found.images, *found.videos],
+        [file for target in work.values() for file in (target, target.with_suffix(".json"))],
+    )
     predictor = Predictor(
         weights,
         config=None if config_file is None else find_config(config_file),
@@ -144,8 +149,8 @@ def predict(
     if found.images:
         names = [each.value for each in formats or ()]
         is_whole = _predict_images(predictor, found, output, names, pictures, restart, window)
-    if found.videos or found.webcams:
-        is_whole = _predict_videos(predictor, found, output, window) and is_whole
+    if work:
+        is_whole = _predict_videos(predictor, work, window) and is_whole
     if window is not None:
         window.wait()
     if not is_whole:
@@ -189,19 +194,32 @@ def _predict_images(
     return not report.skipped
 
 
-def _predict_videos(
-    predictor: Predictor, found: Inputs, output: Path, window: Window | None
-) -> bool:
-    """Whether all could be read to their ends."""
-    from maskrcnn_benchmark.errors import DatasetError
+def _name_videos(found: Inputs, output: Path) -> dict[Path | int, Path]:
+    """Each video and webcam, and the video to write for it."""
     from maskrcnn_benchmark.predict.inputs import name_results
-    from maskrcnn_benchmark.predict.video import predict_video
+    from maskrcnn_benchmark.predict.journal import PREDICTIONS_FILE
 
-    places = name_results(found.videos, found.roots)
+    # The json beside a video must not be that of the pictures, nor that of a webcam.
+    taken = [PREDICTIONS_FILE, *(f"webcam{number}.json" for number in found.webcams)]
+    places = name_results(
+        found.videos,
+        found.roots,
+        earlier={Path(name): Path(name).with_suffix("") for name in taken},
+    )
     work: dict[Path | int, Path] = {
         path: output / name.with_name(f"{name.name}.mp4") for path, name in places.items()
     }
     work.update({number: output / f"webcam{number}.mp4" for number in found.webcams})
+    return work
+
+
+def _predict_videos(
+    predictor: Predictor, work: dict[Path | int, Path], window: Window | None
+) -> bool:
+    """Whether all could be read to their ends."""
+    from maskrcnn_benchmark.errors import DatasetError
+    from maskrcnn_benchmark.predict.video import predict_video
+
     is_whole = True
     for source, target in work.items():
         try:

@@ -18,6 +18,7 @@ from maskrcnn_benchmark.predict.images import ImageSource, read_input
 from maskrcnn_benchmark.predict.inputs import (
     IMAGE_SUFFIXES,
     PathLike,
+    check_nothing_is_replaced,
     find_images,
     name_results,
     sort_inputs,
@@ -45,6 +46,12 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 FORMATS = ("coco", "labelme", "yolo", "csv", "png")
+# Format -> the folder and the ending of the file of each image.
+_OWN_FILES = {
+    "labelme": ("labelme", "json"),
+    "yolo": ("labels", "txt"),
+    "png": ("instances", "png"),
+}
 CSV_FILE = "predictions.csv"
 _JPEG_QUALITY = 92
 
@@ -104,7 +111,8 @@ def predict_folder(
 
     Raises:
         DatasetError: if an input is not there, there is no image among them, or a picture would replace one.
-        MaskRCNNError: if the disk is full.
+        ConfigError: if the output folder cannot be made.
+        MaskRCNNError: if the disk is full, or a result cannot be written for another reason.
         KeyboardInterrupt: when the image has been finished that was looked at when Ctrl-C or SIGTERM came.
     """
     found = sort_inputs(inputs, recursive=recursive, leave_out=output_dir if recursive else None)
@@ -157,21 +165,22 @@ def predict_files(
         raise ConfigError(
             f"formats: expected some of {', '.join(FORMATS)}, got {', '.join(unknown)}"
         )
+    folder = Path(output_dir)
+    settings = getattr(predictor, "settings", None)
+    if settings is not None:
+        settings = {**settings, "formats": sorted(formats)}
+    journal = Journal(folder, settings=settings, category_ids=category_ids, resume=resume)
     work = _Work(
         predictor=predictor,
-        folder=Path(output_dir),
-        names=name_results(files, roots),
+        folder=folder,
+        names=name_results(files, roots, earlier=journal.names()),
         formats=tuple(formats),
         with_pictures=with_pictures,
         show=show,
     )
-    _check_nothing_is_replaced(files, [work.picture_of(path) for path in files])
-    work.folder.mkdir(parents=True, exist_ok=True)
-    remove_stale_temporaries(work.folder)
-    settings = getattr(predictor, "settings", None)
-    if settings is not None:
-        settings = {**settings, "formats": sorted(formats)}
-    journal = Journal(work.folder, settings=settings, category_ids=category_ids, resume=resume)
+    check_nothing_is_replaced(files, work.results())
+    make_output_folder(folder)
+    remove_stale_temporaries(folder)
     report = work.run(journal)
     if report.skipped:
         logger.warning("%d of %d files could not be read", len(report.skipped), len(files))
@@ -203,6 +212,15 @@ class _Work:
         name = self.names[path]
         return self.folder / name.with_name(f"{name.name}.jpg")
 
+    def results(self) -> Iterator[Path]:
+        """All files that may be written for the images."""
+        for path in self.names:
+            if self.with_pictures:
+                yield self.picture_of(path)
+            for each in self.formats:
+                if each in _OWN_FILES:
+                    yield self._own_file(*_OWN_FILES[each], path)
+
     def run(self, journal: Journal) -> FolderReport:
         """Look at all images that have no results yet."""
         report = FolderReport(predictions=journal.path)
@@ -214,11 +232,12 @@ class _Work:
                 if "csv" in self.formats:
                     write_csv(self.folder / CSV_FILE, journal.detections())
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
+            is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            what = "the disk is full" if is_full else "the work cannot go on"
+            remedy = "make room" if is_full else "remove the cause"
             raise MaskRCNNError(
-                f"the disk is full: {error}. The results of {len(journal.images)} images are kept in {self.folder}; "
-                "make room and give the same command again: it goes on there"
+                f"{what}: {error}. The results of {len(journal.images)} images are kept in {self.folder}; "
+                f"{remedy} and give the same command again: it goes on there"
             ) from error
         return report
 
@@ -238,8 +257,9 @@ class _Work:
         ):
             for path, image, found in self._predict(left, report):
                 if found is not None:
+                    journal.begin(found)
                     self._write(path, image, found, report)
-                    journal.add(path, found, image_id=ids[path])
+                    journal.add(path, found, image_id=ids[path], results=self.names[path])
                     report.num_objects += len(found)
                 bar.advance()
                 interrupt.check(
@@ -306,16 +326,19 @@ class _Work:
             if self.show is not None:
                 self.show(picture, str(path))
         if "labelme" in self.formats:
-            write_json(self._own_file("labelme", path, "json"), _labelme(found, path))
+            write_json(self._make_own_file("labelme", path), _labelme(found, path))
         if "yolo" in self.formats:
-            _write_text(self._own_file("labels", path, "txt"), to_yolo(found))
+            _write_text(self._make_own_file("yolo", path), to_yolo(found))
             _write_text(self.folder / "labels" / "classes.txt", "\n".join(found.class_names[1:]))
         if "png" in self.formats:
-            write_png(self._own_file("instances", path, "png"), found)
+            write_png(self._make_own_file("png", path), found)
 
-    def _own_file(self, kind: str, path: Path, suffix: str) -> Path:
+    def _own_file(self, kind: str, suffix: str, path: Path) -> Path:
         name = self.names[path]
-        file = self.folder / kind / name.with_name(f"{name.name}.{suffix}")
+        return self.folder / kind / name.with_name(f"{name.name}.{suffix}")
+
+    def _make_own_file(self, written: str, path: Path) -> Path:
+        file = self._own_file(*_OWN_FILES[written], path)
         file.parent.mkdir(parents=True, exist_ok=True)
         return file
 
@@ -332,14 +355,18 @@ def _labelme(found: Detections, path: Path) -> dict[str, Any]:
     return to_labelme(found, image_path=str(path.resolve()), tolerance=0.5)
 
 
-def _check_nothing_is_replaced(files: Sequence[Path], pictures: Sequence[Path]) -> None:
-    images = {path.resolve() for path in files}
-    for picture in pictures:
-        if picture.resolve() in images:
-            raise DatasetError(
-                f"the picture of detections '{picture}' would replace the image itself; "
-                "choose another output folder"
-            )
+def make_output_folder(folder: Path) -> None:
+    """Make the folder of the results.
+
+    Raises:
+        ConfigError: if that cannot be.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"the folder of the results '{folder}' cannot be made: {error.strerror}. Choose another one"
+        ) from error
 
 
 def _write_picture(path: Path, picture: Image.Image) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from maskrcnn_benchmark.data.datasets.channels import ImageFormat, read_pixels
 from maskrcnn_benchmark.errors import DatasetError, ShapeError
+from maskrcnn_benchmark.results.pictures import to_rgb
 
 logger = logging.getLogger(__name__)
 
@@ -34,9 +35,7 @@ _READ_ERRORS = (
     struct.error,
     Image.DecompressionBombError,
 )
-_WHITE = (255, 255, 255, 255)
 _ANIMATED = frozenset({"GIF", "PNG", "WEBP"})
-_MAX_16_BIT = 65535
 
 
 def read_input(source: ImageSource, wanted: ImageFormat) -> Image.Image | Tensor:
@@ -63,8 +62,8 @@ def read_image(source: ImageSource) -> Image.Image:
     """Read an image.
 
     Args:
-        source: a file (its EXIF orientation is applied; of an animation the first picture is taken), a PIL image of any
-            mode (taken as its pixels lie), or an array (H, W, 3), uint8, RGB.
+        source: a file (its EXIF orientation is applied; of an animation the first picture is taken; `.npy` holds an
+            array), a PIL image of any mode (taken as its pixels lie), or an array (H, W, 3), uint8, RGB.
 
     Raises:
         DatasetError: if it cannot be read, or holds no pixel.
@@ -87,33 +86,25 @@ def read_image(source: ImageSource) -> Image.Image:
     )
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """A PIL image of any mode as RGB.
-
-    Transparent pixels are put in front of white. Grey of 16 bits is taken to reach from 0 to 65535. Floating point
-    values are taken to reach from 0 to 1, or from 0 to 255 where one is larger than 1.
-
-    Raises:
-        ValueError: if it has no pixel, values that are not finite, or a mode that PIL cannot convert.
-    """
-    if not all(image.size):
-        raise ValueError(f"it has {image.width}x{image.height} pixels")
-    if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(_to_bytes(np.asarray(image))).convert("RGB")
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", layer.size, _WHITE), layer).convert("RGB")
-    return image.convert("RGB")
-
-
 def _read_file(path: str | os.PathLike[str]) -> Image.Image:
     name = os.fspath(path)
     try:
+        if name.lower().endswith(".npy"):
+            return _read_numpy_file(name)
         return read_file_object(path, f"'{name}'")
     except FileNotFoundError as error:
         raise DatasetError(f"there is no image file '{name}'") from error
     except IsADirectoryError as error:
         raise DatasetError(f"'{name}' is a folder; expected an image file") from error
+
+
+def _read_numpy_file(name: str) -> Image.Image:
+    try:
+        return _read_array(np.load(name, allow_pickle=False))
+    except ShapeError as error:
+        raise DatasetError(f"'{name}': {error}") from error
+    except (ValueError, EOFError) as error:
+        raise DatasetError(f"'{name}' cannot be read as an array: {error}") from error
 
 
 def read_file_object(file: str | os.PathLike[str] | IO[bytes], name: str) -> Image.Image:
@@ -165,17 +156,3 @@ def _read_array(array: NDArray[Any]) -> Image.Image:
             f"got {array.dtype} of shape {array.shape}{hint}"
         )
     return Image.fromarray(np.ascontiguousarray(array))
-
-
-def _to_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Grey values of more than 8 bits (H, W) as bytes."""
-    if not np.isfinite(values).all():
-        raise ValueError("it holds NaN or infinity")
-    largest = values.max()
-    if values.dtype.kind == "f":
-        factor = 255.0 if largest <= 1 else 1.0
-    elif values.dtype.itemsize == 2 or largest > 255:
-        factor = 255.0 / _MAX_16_BIT
-    else:
-        factor = 1.0
-    return np.round(values.astype(np.float64) * factor).clip(0, 255).astype(np.uint8)

@@ -26,7 +26,8 @@ class Journal:
 
     Attributes:
         path: the json file that is made in the end.
-        images: file -> its entry in COCO's format.
+        images: file -> its entry in COCO's format; its `modified` and `results` say when the file was changed last, and
+            under which name its results lie.
         annotations: file -> what was found in it.
     """
 
@@ -40,6 +41,8 @@ class Journal:
     ) -> None:
         """Take up what is there if it was made with the same settings; else begin anew.
 
+        Nothing is written before `begin`.
+
         Args:
             folder: where the files are.
             settings: of the predictor, in types that JSON knows; None: begin anew.
@@ -49,16 +52,18 @@ class Journal:
         self.path = folder / PREDICTIONS_FILE
         self.images: dict[str, dict[str, Any]] = {}
         self.annotations: dict[str, list[dict[str, Any]]] = {}
-        self._about: dict[str, Any] = {"settings": None if settings is None else dict(settings)}
+        self._about: dict[str, Any] = {"settings": None}
+        if settings is not None:
+            ids = None if category_ids is None else [list(pair) for pair in category_ids.items()]
+            self._about["settings"] = {**settings, "category_ids": ids}
         self._categories: list[dict[str, Any]] = []
         self._category_ids = category_ids
         self._lines = folder / LINES_FILE
         self._file: IO[str] | None = None
-        goes_on = resume and settings is not None
-        if goes_on:
+        self._adds_lines = False
+        if resume and settings is not None:
             self._read_document()
-        if not goes_on or not self._read_lines():
-            self._lines.unlink(missing_ok=True)
+            self._adds_lines = self._read_lines()
         self._ids = {entry["id"] for entry in self.images.values()}
 
     def is_done(self, file: Path) -> bool:
@@ -66,14 +71,30 @@ class Journal:
         entry = self.images.get(str(file))
         return entry is not None and entry.get("modified") == _modified(file)
 
-    def add(self, file: Path, found: Detections, *, image_id: int) -> None:
+    def names(self) -> dict[Path, Path]:
+        """File -> name of its results, without an ending."""
+        return {Path(name): Path(entry["results"]) for name, entry in self.images.items()}
+
+    def begin(self, found: Detections) -> None:
+        """Say on disk whose results these are, before the first file of an image is written.
+
+        So what other settings have left behind is not taken for theirs, when the process is killed.
+        """
+        if self._file is None:
+            self._open(coco_document([found], category_ids=self._category_ids)["categories"], found)
+
+    def add(
+        self, file: Path, found: Detections, *, image_id: int, results: Path | None = None
+    ) -> None:
         """Keep what was found in a file.
 
         Args:
             file: whose earlier results are replaced.
             found: in it.
             image_id: its number in the json, where that is not taken.
+            results: name of its results, without an ending; None: that of the file.
         """
+        self.begin(found)
         if str(file) in self.images:
             image_id = self.images[str(file)]["id"]
         elif image_id in self._ids:
@@ -81,10 +102,12 @@ class Journal:
         self._ids.add(image_id)
         found = found.with_source(path=str(file), image_id=image_id)
         document = coco_document([found], category_ids=self._category_ids)
-        image = {**document["images"][0], "modified": _modified(file)}
-        line = {"image": image, "annotations": document["annotations"]}
-        if self._file is None:
-            self._open(document["categories"], found)
+        name = Path(file.stem) if results is None else results
+        about = {"modified": _modified(file), "results": name.as_posix()}
+        line = {
+            "image": {**document["images"][0], **about},
+            "annotations": document["annotations"],
+        }
         self._write(line)
         self._take(line)
 
@@ -128,7 +151,7 @@ class Journal:
     def _open(self, categories: list[dict[str, Any]], found: Detections) -> None:
         self._categories = categories
         self._about["box_offset"] = found.box_offset
-        self._file = self._lines.open("a", encoding="utf-8")
+        self._file = self._lines.open("a" if self._adds_lines else "w", encoding="utf-8")
         self._write({"about": self._about, "categories": categories})
 
     def _write(self, line: Mapping[str, Any]) -> None:
@@ -157,7 +180,10 @@ class Journal:
         self._about, self._categories = document["info"], document["categories"]
 
     def _read_lines(self) -> bool:
-        """Take up the whole lines; a half one at the end is cut off."""
+        """Take up the whole lines, and say whether they are ours; a half one at the end is cut off.
+
+        Lines of other settings: their process has written over files of those in the document.
+        """
         try:
             data = self._lines.read_bytes()
         except OSError:
@@ -174,6 +200,8 @@ class Journal:
             if "about" in line:
                 is_ours = line["about"]["settings"] == self._about["settings"]
                 if not is_ours:
+                    self.images.clear()
+                    self.annotations.clear()
                     return False
                 self._about, self._categories = line["about"], line["categories"]
             else:

@@ -81,11 +81,12 @@ def load_model(
     weights = find_weights(source)
     given = _read_config(config)
     if is_exported(weights):
-        return _load_exported(weights, given, device=device)
+        return _load_exported(weights, given, device=device, score_threshold=score_threshold)
     opened = open_weights(given or get_defaults(), weights)
     cfg = adapt_config(find_config(weights, given, opened=opened), opened.converted)
-    heads = cfg.MODEL.ROI_HEADS
+    heads, retinanet = cfg.MODEL.ROI_HEADS, cfg.MODEL.RETINANET
     heads.SCORE_THRESH = min(heads.SCORE_THRESH, score_threshold)
+    retinanet.INFERENCE_TH = min(retinanet.INFERENCE_TH, score_threshold)
     # Masks are pasted into the original image, not into the network's input.
     cfg.MODEL.ROI_MASK_HEAD.POSTPROCESS_MASKS = False
     place, remark = choose_device(str(device or cfg.MODEL.DEVICE))
@@ -117,12 +118,25 @@ def load_model(
 
 
 def _load_exported(
-    path: str, config: Config | None, *, device: str | torch.device | None
+    path: str,
+    config: Config | None,
+    *,
+    device: str | torch.device | None,
+    score_threshold: float,
 ) -> LoadedModel:
     """A file of `maskrcnn export`; its threshold is the one it was exported with."""
     detector = open_exported(path, device=device or "cpu")
     manifest = manifest_of(detector, path)
     cfg = config_of(manifest, path, config)
+    keys = cfg.MODEL
+    own = keys.RETINANET.INFERENCE_TH if keys.RETINANET_ON else keys.ROI_HEADS.SCORE_THRESH
+    if score_threshold < own and not keys.RPN_ONLY:
+        logger.warning(
+            "%s was exported to find what scores higher than %g; nothing between %g and that comes out of it",
+            path,
+            own,
+            score_threshold,
+        )
     class_names, category_ids = find_classes(
         manifest.classes,
         Path(path).parent / LABELS_FILE,

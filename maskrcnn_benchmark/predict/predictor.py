@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any, cast, overload
 
@@ -92,6 +93,9 @@ class Predictor:
         """
         if batch_size < 1:
             raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
+        score_threshold = _to_share("score_threshold", score_threshold)
+        mask_threshold = _to_share("mask_threshold", mask_threshold)
+        weights = _identify(source)
         if compile and test_time_aug:
             raise ConfigError("test-time augmentation runs the parts of the network: not compiled")
         model = load_model(source, config=config, device=device, score_threshold=score_threshold)
@@ -106,7 +110,7 @@ class Predictor:
         self.batch_size = batch_size
         self.tiling = None if tile is None else Tiling(side=tile, overlap=overlap)
         self.image_format = image_format_of(self.cfg)
-        self._source = os.fspath(source)
+        self._weights = weights
         self._dtype = dtype
         self._numerics = get_numerics(self.cfg.MODEL.NUMERICS)
         self._takes_images = model.takes_images
@@ -116,13 +120,11 @@ class Predictor:
     @property
     def settings(self) -> dict[str, Any]:
         """What decides about results, in types that JSON knows; other weights under the same name are seen."""
-        weights = Path(find_weights(self._source))
-        stat = weights.stat() if weights.is_file() else None
         tiling = self.tiling
         return {
-            "weights": str(weights.resolve()) if stat else self._source,
-            "weights_modified": stat.st_mtime_ns if stat else None,
+            **self._weights,
             "config": self.cfg.dump(),
+            "class_names": list(self.class_names),
             "score_threshold": self.score_threshold,
             "mask_threshold": self.mask_threshold,
             "dtype": self._dtype,
@@ -149,6 +151,10 @@ class Predictor:
             DatasetError: if an image cannot be read.
             ShapeError: for an array or a tensor that is no image.
         """
+        if isinstance(images, Iterator) and not hasattr(images, "read"):
+            raise TypeError(
+                "give several images as a list, or call iterate(), which takes any iterable"
+            )
         if not isinstance(images, list | tuple):
             ((_, found),) = self.iterate([cast("AnySource", images)])
             return found
@@ -272,6 +278,20 @@ class Predictor:
             keypoint_threshold=THRESHOLDS[self._numerics.keypoint_score],
             path=path,
         ).sorted()
+
+
+def _to_share(name: str, value: Any) -> float:
+    if not isinstance(value, Real) or not 0 <= float(value) <= 1:  # NaN is neither.
+        raise ConfigError(f"{name} must be a number from 0 to 1, got {value!r}")
+    return float(value)
+
+
+def _identify(source: str | os.PathLike[str]) -> dict[str, Any]:
+    """Which weights they are; asked before they are read, since a run that goes on writes new ones."""
+    weights = Path(find_weights(source))
+    if not weights.is_file():
+        return {"weights": os.fspath(source), "weights_modified": None}
+    return {"weights": str(weights.resolve()), "weights_modified": weights.stat().st_mtime_ns}
 
 
 def _build_views(cfg: Config) -> TestTimeAugmentation:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import io
 import os
+import tempfile
 from typing import IO, Any, TypeAlias, cast
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from maskrcnn_benchmark.data.datasets.channels import ImageFormat
-from maskrcnn_benchmark.errors import ShapeError
+from maskrcnn_benchmark.errors import DatasetError, ShapeError
 from maskrcnn_benchmark.predict.images import ImageSource, read_file_object, read_image, read_input
 
 AnySource: TypeAlias = ImageSource | bytes | bytearray | memoryview | IO[bytes]
@@ -56,7 +56,24 @@ def name_of(source: Any) -> str | None:
 def _read_opened(file: IO[bytes], name: str, wanted: ImageFormat) -> Image.Image | Tensor:
     if wanted.is_photograph:
         return read_file_object(file, name)
-    return read_input(np.asarray(Image.open(file)), wanted)
+    file.seek(0)
+    content = file.read()
+    # What reads more than PIL does reads files.
+    with tempfile.NamedTemporaryFile(suffix=_suffix_of(content)) as copy:
+        copy.write(content)
+        copy.flush()
+        try:
+            return read_input(copy.name, wanted)
+        except DatasetError as error:
+            text = str(error).replace(f"image file '{copy.name}'", name)
+            raise DatasetError(text) from error
+
+
+def _suffix_of(content: bytes) -> str:
+    """The ending of a file's name, as far as it decides how the file is read."""
+    if content.startswith(b"\x93NUMPY"):
+        return ".npy"
+    return ".tif" if content[:4] in (b"II*\0", b"MM\0*") else ".img"
 
 
 def _read_tensor(tensor: Tensor, wanted: ImageFormat) -> Image.Image | Tensor:

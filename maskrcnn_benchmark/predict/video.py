@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -17,9 +17,12 @@ import numpy as np
 from PIL import Image
 
 from maskrcnn_benchmark.errors import DatasetError, MaskRCNNError, MissingExtraError
+from maskrcnn_benchmark.predict.folder import make_output_folder
+from maskrcnn_benchmark.predict.inputs import check_nothing_is_replaced
 from maskrcnn_benchmark.results.detections import Detections
 from maskrcnn_benchmark.results.drawing import draw
 from maskrcnn_benchmark.results.writers import write_coco
+from maskrcnn_benchmark.utils.atomic import atomic_write, remove_stale_temporaries
 from maskrcnn_benchmark.utils.interrupt import Interrupt
 from maskrcnn_benchmark.utils.progress import progress_bar
 
@@ -29,6 +32,8 @@ PathLike: TypeAlias = str | os.PathLike[str]
 
 # In this order, as far as this PyAV can write them.
 _CODECS = ("libx264", "mpeg4")
+# Endings that are not the names of their formats.
+_FORMATS = {".mkv": "matroska"}
 _FRAMES_PER_SECOND = Fraction(25)  # where a source does not say
 
 
@@ -64,7 +69,7 @@ def predict_video(
     """Find objects in all frames.
 
     A video that is cut off or damaged is looked at as far as it goes. When the work is interrupted, what was done until
-    then is kept, as a whole video.
+    then is kept, as a whole video. Sound is left out, and the frames come at the average rate of the source.
 
     Args:
         predictor: a Predictor.
@@ -76,25 +81,31 @@ def predict_video(
 
     Raises:
         MissingExtraError: without PyAV.
-        DatasetError: if the source is not there or no video.
-        MaskRCNNError: if the disk is full.
+        DatasetError: if the source is not there or no video, or `output` would replace it.
+        ConfigError: if the output folder cannot be made.
+        MaskRCNNError: if the disk is full, or the video cannot be written for another reason.
         KeyboardInterrupt: when the frame has been finished that was looked at when Ctrl-C or SIGTERM came.
     """
     output = Path(output)
     report = VideoReport(video=output, predictions=output.with_suffix(".json"))
     name = f"webcam {source}" if isinstance(source, int) else os.fspath(source)
+    if not isinstance(source, int):
+        check_nothing_is_replaced([Path(source)], [output])
     with open_video(source) as stream:
-        output.parent.mkdir(parents=True, exist_ok=True)
+        make_output_folder(output.parent)
+        remove_stale_temporaries(output.parent)
         try:
-            _go_through(predictor, stream, name, report, max_frames, show)
+            try:
+                _go_through(predictor, stream, name, report, max_frames, show)
+            finally:
+                write_coco(report.predictions, report.found, category_ids=category_ids)
         except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
+            is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            what = "the disk is full" if is_full else "the work cannot go on"
             raise MaskRCNNError(
-                f"the disk is full: {error}. {report.num_frames} frames of {name} are done; make room and start again"
+                f"{what}: {error}. {report.num_frames} frames of {name} were done; "
+                f"{'make room' if is_full else 'remove the cause'} and start again"
             ) from error
-        finally:
-            write_coco(report.predictions, report.found, category_ids=category_ids)
     report.remark = stream.remark
     if report.remark:
         logger.warning("%s", report.remark)
@@ -172,14 +183,15 @@ class VideoStream:
 
 
 class VideoWriter:
-    """Pictures of one size to a file that is whole whenever the block ends."""
+    """Pictures of one size to a file that is whole whenever the block ends, and only then has its name."""
 
     def __init__(self, path: PathLike, *, rate: Fraction = _FRAMES_PER_SECOND) -> None:
-        """Write to `path` (`.mp4`) with `rate` frames per second; the file appears with its first picture."""
+        """Write to `path` (`.mp4`) with `rate` frames per second; without a picture there is no file."""
         self._av = _import_av()
         self._path, self._rate = os.fspath(path), rate
         self._container: Any = None
         self._stream: Any = None
+        self._file = ExitStack()
 
     def write(self, picture: Image.Image) -> None:
         """Append a picture, RGB."""
@@ -192,7 +204,9 @@ class VideoWriter:
 
     def _open(self, picture: Image.Image) -> None:
         codec = next(name for name in _CODECS if name in self._av.codecs_available)
-        self._container = self._av.open(self._path, mode="w")
+        file = self._file.enter_context(atomic_write(self._path, "wb"))
+        suffix = Path(self._path).suffix.lower()
+        self._container = self._av.open(file, mode="w", format=_FORMATS.get(suffix, suffix[1:]))
         self._stream = self._container.add_stream(codec, rate=self._rate.limit_denominator(65535))
         self._stream.width = max(picture.width // 2 * 2, 2)
         self._stream.height = max(picture.height // 2 * 2, 2)
@@ -206,10 +220,11 @@ class VideoWriter:
         """Bring the file to its end."""
         if self._container is not None:
             container, self._container = self._container, None
-            try:
-                container.mux(self._stream.encode(None))
-            finally:
-                container.close()
+            with self._file:
+                try:
+                    container.mux(self._stream.encode(None))
+                finally:
+                    container.close()
 
     def __enter__(self) -> VideoWriter:
         return self

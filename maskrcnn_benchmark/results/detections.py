@@ -261,7 +261,8 @@ class Detections:
         if score is not None:
             chosen &= self.scores > score
         if labels is not None:
-            wanted = [labels] if isinstance(labels, int | str) else labels
+            is_one = isinstance(labels, int | str) or getattr(labels, "ndim", None) == 0
+            wanted: Any = [labels] if is_one else labels
             chosen &= np.isin(self.labels, [self._label_of(label) for label in wanted])
         if area is not None:
             areas = self.areas()
@@ -275,6 +276,8 @@ class Detections:
                     f"there is no class '{label}', only {', '.join(self.class_names[1:])}"
                 )
             return self.class_names.index(label)
+        if not 0 <= int(label) < len(self.class_names):
+            raise ShapeError(f"there is no class {label}, only 0 to {len(self.class_names) - 1}")
         return int(label)
 
     def sorted(self) -> Detections:

@@ -6,17 +6,19 @@ N: objects.    H, W: height and width of the picture.
 from __future__ import annotations
 
 import itertools
+import os
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from maskrcnn_benchmark.errors import ShapeError
 from maskrcnn_benchmark.results.detections import Detections
 from maskrcnn_benchmark.results.masks import RLE, BoolArray, area_of
 from maskrcnn_benchmark.results.palette import Color, ColorBy, object_colors, text_color_on
+from maskrcnn_benchmark.results.pictures import to_rgb
 from maskrcnn_benchmark.results.skeletons import draw_skeletons
 from maskrcnn_benchmark.results.windows import cut
 
@@ -59,7 +61,8 @@ def draw(
     """Draw objects over their image.
 
     Args:
-        image: the image they were found in, RGB.
+        image: the image they were found in, a PIL image of any mode or RGB; one that was opened from their file is
+            turned as its EXIF orientation says, as they were found.
         detections: what to draw; ground truth comes as `Detections.from_targets`.
         color_by: see `palette.object_colors`.
         with_scores: whether labels show the score after the class name.
@@ -100,7 +103,7 @@ def to_picture(image: Image.Image | Pixels, detections: Detections) -> Image.Ima
         ShapeError: if it is no image, or has another size than the one the objects were found in.
     """
     if isinstance(image, Image.Image):
-        picture = image.convert("RGB") if image.mode != "RGB" else image.copy()
+        picture = _turn_as_found(image, detections)
     elif image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ShapeError(
             f"an image must be uint8 (H, W, 3) in RGB, got {image.dtype} {image.shape}"
@@ -108,11 +111,31 @@ def to_picture(image: Image.Image | Pixels, detections: Detections) -> Image.Ima
     else:
         picture = Image.fromarray(image)
     if picture.size != detections.image_size[::-1]:
+        is_turned = picture.size == detections.image_size
         raise ShapeError(
             f"the image has {picture.width}x{picture.height} pixels, but the objects were found in "
             f"one of {detections.image_size.width}x{detections.image_size.height}"
+            + (
+                ". Files are turned by their EXIF orientation: do so with this image (PIL.ImageOps.exif_transpose)"
+                if is_turned
+                else ""
+            )
         )
-    return picture
+    return to_rgb(picture)
+
+
+def _turn_as_found(image: Image.Image, detections: Detections) -> Image.Image:
+    """The image; turned by its EXIF orientation if it was opened from the file that the objects were found in.
+
+    A Predictor turns files, and takes PIL images as they lie.
+    """
+    name = getattr(image, "filename", "")
+    if not name or detections.path is None:
+        return image
+    if os.path.realpath(name) != os.path.realpath(detections.path):
+        return image
+    turned = ImageOps.exif_transpose(image)
+    return turned if turned.size == detections.image_size[::-1] else image
 
 
 def _scale_boxes(detections: Detections, size: tuple[int, int]) -> list[Rectangle]:

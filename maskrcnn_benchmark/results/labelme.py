@@ -106,13 +106,18 @@ def from_labelme(
     return Detections(
         image_size=size,
         boxes=array,
-        scores=np.array([float(group[0].get("score") or 1.0) for group in groups]),
+        scores=np.array([_score_of(group[0]) for group in groups]),
         labels=np.array([_label_of(group[0], class_names) for group in groups], dtype=np.int64),
         class_names=tuple(class_names),
         masks=None if is_boxes else masks,
         path=document.get("imagePath") or None,
         box_offset=box_offset,
     )
+
+
+def _score_of(shape: Mapping[str, Any]) -> float:
+    score = shape.get("score")
+    return 1.0 if score is None else float(score)
 
 
 def _label_of(shape: Mapping[str, Any], class_names: Sequence[str]) -> int:

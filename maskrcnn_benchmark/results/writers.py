@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -23,6 +25,8 @@ CSV_COLUMNS = (
     *("image_id", "path", "class", "score", "x1", "y1", "x2", "y2"),
     *("image_width", "image_height"),
 )
+# An image id that was one; others are names, such as 007.
+_NUMBER = re.compile(r"0|-?[1-9][0-9]*")
 
 
 def write_json(path: PathLike, content: Any) -> None:
@@ -43,14 +47,21 @@ def write_coco(
 
 def write_csv(path: PathLike, detections: Iterable[Detections]) -> None:
     """Write one line for each object: its image, class, score and corners."""
-    with atomic_write(path) as file:
+    with atomic_write(path, "wb") as raw:
+        # Names of files may hold bytes that are no UTF-8; they are written as they are.
+        file = io.TextIOWrapper(raw, encoding="utf-8", errors="surrogateescape", newline="")
         writer = csv.writer(file, lineterminator="\n")
+        # Quotes a lone carriage return, too, which readers take for the end of a line.
+        quoting = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
         writer.writerow(CSV_COLUMNS)
         for found in detections:
             # float32 is written with the digits it has.
             for name, score, box in zip(found.names, found.scores, found.boxes, strict=True):
                 height, width = found.image_size
-                writer.writerow([found.image_id, found.path, name, score, *box, width, height])
+                row = [found.image_id, found.path, name, score, *box, width, height]
+                has_return = any("\r" in str(each) for each in row[:3])
+                (quoting if has_return else writer).writerow(row)
+        file.detach()
 
 
 def read_csv(
@@ -67,7 +78,7 @@ def read_csv(
         DatasetError: if a column is missing, or a class or number is none.
     """
     images: dict[tuple[str, str], list[dict[str, str]]] = {}
-    with open(path, encoding="utf-8", newline="") as file:
+    with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
         reader = csv.DictReader(file)
         missing = set(CSV_COLUMNS) - set(reader.fieldnames or ())
         if missing:
@@ -83,7 +94,7 @@ def read_csv(
 def _from_rows(rows: list[dict[str, str]], names: list[str], box_offset: float) -> Detections:
     first = rows[0]
     image_id: int | str | None = first["image_id"] or None
-    if image_id is not None and first["image_id"].lstrip("-").isdigit():
+    if _NUMBER.fullmatch(first["image_id"]):
         image_id = int(first["image_id"])
     return Detections(
         image_size=HeightWidth(int(first["image_height"]), int(first["image_width"])),

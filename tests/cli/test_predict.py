@@ -107,3 +107,28 @@ def test_what_does_not_go_together_is_refused(model: Path, photos: Path) -> None
     absent = run(model, photos / "absent.jpg")
     assert absent.exit_code != 0
     assert "there is no file or folder" in absent.stderr
+
+
+def test_videos_and_their_results_do_not_meet(model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    from maskrcnn_benchmark.predict.video import VideoWriter
+
+    # The result of the first would be the second.
+    sources = [tmp_path / "clip.avi", tmp_path / "clip.mp4", tmp_path / "predictions.mp4"]
+    for source in sources:
+        with VideoWriter(source) as writer:
+            writer.write(Image.new("RGB", (64, 48)))
+    before = [source.read_bytes() for source in sources]
+    for words in (sources[:2], sources[1:2]):
+        result = run(model, *words, "-o", tmp_path)
+        assert result.exit_code == 2
+        assert "choose another output folder" in result.stderr
+    assert [source.read_bytes() for source in sources] == before
+    photo = tmp_path / "photo.png"
+    Image.new("RGB", (64, 48)).save(photo)
+    output = tmp_path / "out"
+    result = run(model, photo, sources[2], "-o", output)
+    assert result.exit_code == 0
+    (image,) = json.loads((output / "predictions.json").read_text())["images"]
+    assert image["file_name"] == str(photo)
+    assert (output / "predictions_2.mp4").is_file()

@@ -334,3 +334,27 @@ def test_a_sink_that_has_enough_ends_it(work: Path, capsys: pytest.CaptureFixtur
     webcam._show_all(predictor.COCODemo(cfg), webcam.open_source(str(work / "photos")), sink)
     assert sink.count == 1
     assert len(TIME.findall(capsys.readouterr().out)) == 1
+
+
+def test_what_is_read_is_not_replaced(work: Path) -> None:
+    before = (work / "photos" / "1.png").read_bytes()
+    for source, place in (("photos", "photos"), ("photos/1.png", "photos/1.png")):
+        with (
+            webcam.open_source(str(work / source)) as opened,
+            pytest.raises(DatasetError, match=r"would replace '1\.png'"),
+        ):
+            webcam.open_sink(str(work / place), opened)
+    done = run(work, "--input", work / "photos", "--output", work / "photos")
+    assert done.returncode != 0
+    assert "choose another output folder" in done.stderr
+    assert (work / "photos" / "1.png").read_bytes() == before
+
+
+def test_a_film_is_not_replaced(film: Path) -> None:
+    before = film.read_bytes()
+    with (
+        webcam.open_source(str(film)) as opened,
+        pytest.raises(DatasetError, match=r"would replace 'film\.avi'"),
+    ):
+        webcam.open_sink(str(film), opened)
+    assert film.read_bytes() == before

@@ -256,3 +256,105 @@ def test_pictures_are_shown(images: Path, tmp_path: Path) -> None:
         find_center, [images], tmp_path / "out", show=lambda _, name: shown.append(Path(name).name)
     )
     assert shown == ["a.jpg", "b.png", "c.PNG"]
+
+
+def test_results_of_one_name_stay_apart_over_calls(
+    images: Path, tmp_path: Path, make_run: MakeRun
+) -> None:
+    other, output = tmp_path / "other", tmp_path / "out"
+    other.mkdir()
+    Image.new("RGB", (60, 80)).save(other / "a.jpg")
+    predictor = Predictor(make_run(), score_threshold=0.0)
+    predict_folder(predictor, [images / "a.jpg"], output)
+    before = (output / "a.jpg").read_bytes()
+    second = predict_folder(predictor, [other], output)
+    assert second.pictures == {other / "a.jpg": output / "a_2.jpg"}
+    assert (output / "a.jpg").read_bytes() == before
+    # Whatever the order in which they are named.
+    third = predict_folder(predictor, [other / "a.jpg", images / "a.jpg"], output)
+    assert third.num_earlier == 2
+    assert third.pictures == {
+        other / "a.jpg": output / "a_2.jpg",
+        images / "a.jpg": output / "a.jpg",
+    }
+    with Image.open(output / "a_2.jpg") as picture:
+        assert picture.size == (60, 80)
+
+
+def test_other_categories_begin_anew(images: Path, tmp_path: Path, make_run: MakeRun) -> None:
+    predictor = Predictor(make_run(), score_threshold=0.0)
+    predict_folder(predictor, [images / "a.jpg"], tmp_path / "out")
+    report = predict_folder(
+        predictor, [images], tmp_path / "out", category_ids=predictor.category_ids
+    )
+    assert report.num_earlier == 0
+    content = json.loads(report.predictions.read_text())
+    known = {each["id"] for each in content["categories"]}
+    assert {each["category_id"] for each in content["annotations"]} <= known == {7, 3}
+
+
+def test_a_killed_process_of_other_settings_leaves_no_results_behind(
+    images: Path, tmp_path: Path, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, output = make_run(), tmp_path / "out"
+    predictor = Predictor(run, score_threshold=0.0)
+    predict_folder(predictor, [images], output)
+    before = (output / "a.jpg").read_bytes()
+    with monkeypatch.context() as patch:
+        # Killed with the first picture written: nothing after it happens.
+        patch.setattr(Journal, "add", _die)
+        patch.setattr(Journal, "close", _abandon)
+        with pytest.raises(_KilledError):
+            predict_folder(Predictor(run, score_threshold=1.0), [images], output)
+    assert (output / "a.jpg").read_bytes() != before
+    assert predict_folder(predictor, [images], output).num_earlier == 0
+    assert (output / "a.jpg").read_bytes() == before
+
+
+class _KilledError(Exception):
+    pass
+
+
+def _abandon(journal: Journal) -> None:
+    assert journal._file is not None
+    journal._file.close()
+
+
+def _die(*_: object, **__: object) -> None:
+    raise _KilledError
+
+
+def test_a_failing_disk_is_said(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path, picture: Image.Image) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(folder_module, "_write_picture", fail)
+    with pytest.raises(MaskRCNNError, match=r"cannot go on: .*Read-only .*results of 0 images"):
+        predict_folder(find_center, [images], tmp_path / "out")
+    with pytest.raises(ConfigError, match=r"folder of the results '.*a\.jpg' cannot be made"):
+        predict_folder(find_center, [images], images / "a.jpg")
+
+
+def test_only_what_is_written_can_replace(images: Path) -> None:
+    report = predict_folder(find_center, [images], images, with_pictures=False)
+    assert report.num_objects == 3
+    own = images / "instances" / "a.png"
+    own.parent.mkdir()
+    Image.new("RGB", (8, 8)).save(own)
+    with pytest.raises(DatasetError, match="choose another output folder"):
+        predict_folder(find_center, [own], images, with_pictures=False, formats=["png"])
+
+
+def test_names_that_are_no_unicode(tmp_path: Path) -> None:
+    source = tmp_path / os.fsdecode(b"caf\xe9.png")
+    try:
+        Image.new("RGB", (80, 60)).save(source)
+    except OSError:
+        pytest.skip("this file system takes Unicode only")
+    output = tmp_path / "out"
+    predict_folder(find_center, [source], output, formats=["csv", "labelme"])
+    (found,) = read_csv(output / "predictions.csv", ("__background__", "thing"))
+    assert found.path == str(source)
+    assert Path(found.path).is_file()

@@ -193,3 +193,17 @@ def test_an_image_of_30000_by_30000_pixels_is_refused_with_a_way_out(tmp_path: P
     path.write_bytes(data)
     with pytest.raises(DatasetError, match=r"huge\.png' .*900000000 pixels.*MAX_IMAGE_PIXELS"):
         read_image(path)
+
+
+def test_arrays_in_files_are_read(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8)
+    np.save(tmp_path / "a.npy", array)
+    np.testing.assert_array_equal(np.asarray(read_image(tmp_path / "a.npy")), array)
+    np.save(tmp_path / "b.npy", array[..., 0])
+    with pytest.raises(DatasetError, match=r"b\.npy': an image array must be uint8 of shape"):
+        read_image(tmp_path / "b.npy")
+    np.save(tmp_path / "c.npy", np.array([{}]), allow_pickle=True)
+    (tmp_path / "d.npy").write_bytes(b"")
+    for name in ("c", "d"):
+        with pytest.raises(DatasetError, match=rf"{name}\.npy' cannot be read as an array"):
+            read_image(tmp_path / f"{name}.npy")

@@ -6,7 +6,12 @@ import pytest
 from PIL import Image
 
 from maskrcnn_benchmark.errors import DatasetError
-from maskrcnn_benchmark.predict.inputs import find_images, name_results, sort_inputs
+from maskrcnn_benchmark.predict.inputs import (
+    check_nothing_is_replaced,
+    find_images,
+    name_results,
+    sort_inputs,
+)
 
 
 @pytest.fixture
@@ -65,3 +70,41 @@ def test_results_of_one_name_are_numbered() -> None:
     files = [Path("x/a.png"), Path("x/s/a.png"), Path("y/s/a.png"), Path("z/a.png")]
     placed = name_results(files, [Path("x"), Path("y")])
     assert [name.as_posix() for name in placed.values()] == ["a", "s/a", "s/a_2", "a_2"]
+
+
+def test_results_may_lie_anywhere_but_among_the_images(
+    images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(images)
+    for output in (images.parent, images / "deep" / "out", images.parent / "elsewhere"):
+        assert len(sort_inputs(["deep"], leave_out=output).images) == 2
+        assert len(sort_inputs(["deep/**/*.png"], leave_out=output).images) == 2
+    for entry in (".", "*.png", "**/*.png", images):
+        with pytest.raises(DatasetError, match="choose another output folder"):
+            sort_inputs([entry], leave_out=".")
+    # A file by its name is meant, wherever results go.
+    assert names(sort_inputs([images / "a.jpg"], leave_out=".").images, images) == ["a.jpg"]
+    with pytest.raises(DatasetError, match="there is no file or folder 'absent'"):
+        sort_inputs(["absent"], leave_out="absent")
+
+
+def test_results_keep_their_names() -> None:
+    a, b, c = Path("x/1.png"), Path("y/1.png"), Path("z/1.png")
+    earlier = {b: Path("1"), Path("gone/1.png"): Path("1_2")}
+    placed = name_results([a, b, c], earlier=earlier)
+    assert {path: str(name) for path, name in placed.items()} == {a: "1_3", b: "1", c: "1_4"}
+
+
+def test_long_names_leave_room() -> None:
+    files = [Path("x") / ("ü" * 120 + ".png"), Path("y") / ("ü" * 121 + ".png")]
+    first, second = (str(name) for name in name_results(files).values())
+    assert first == "ü" * 100
+    assert second == "ü" * 100 + "_2"
+
+
+def test_a_result_that_would_replace_an_input_is_named(images: Path) -> None:
+    check_nothing_is_replaced([images / "a.jpg"], [images / "a.png"])
+    with pytest.raises(
+        DatasetError, match=r"would replace 'a\.jpg', .*choose another output folder"
+    ):
+        check_nothing_is_replaced([images / "a.jpg"], [images / "deep" / ".." / "a.jpg"])

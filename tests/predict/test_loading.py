@@ -1,12 +1,14 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from maskrcnn_benchmark.config import get_defaults
 from maskrcnn_benchmark.errors import CheckpointError, ConfigError
+from maskrcnn_benchmark.predict import loading
 from maskrcnn_benchmark.predict.loading import find_classes, find_config, find_weights, load_model
 
 from .conftest import CLASS_NAMES, MakeRun
@@ -100,3 +102,31 @@ def test_damaged_labels_are_named(tmp_path: Path) -> None:
         labels.write_text(text)
         with pytest.raises(CheckpointError, match=r"labels\.json should map category ids"):
             find_classes(None, labels, count=3)
+
+
+def test_a_retinanet_returns_what_the_threshold_lets_through(make_run: MakeRun) -> None:
+    run = make_run(
+        *("MODEL.RETINANET_ON", True, "MODEL.MASK_ON", False, "MODEL.RETINANET.NUM_CLASSES", 3),
+        *("MODEL.BACKBONE.CONV_BODY", "R-18-FPN-RETINANET"),
+    )
+    model = load_model(run, score_threshold=0.01)
+    assert model.cfg.MODEL.RETINANET.INFERENCE_TH == 0.01
+    assert load_model(run, score_threshold=0.5).cfg.MODEL.RETINANET.INFERENCE_TH == 0.05
+
+
+@pytest.mark.parametrize(("threshold", "is_said"), [(0.01, True), (0.5, False)])
+def test_an_exported_model_says_that_it_was_made_for_a_higher_threshold(
+    threshold: float,
+    is_said: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    manifest = SimpleNamespace(classes=None, category_ids=None, keypoints=None)
+    detector = SimpleNamespace(graph_input=SimpleNamespace(kind="tensor"))
+    monkeypatch.setattr(loading, "open_exported", lambda path, device: detector)
+    monkeypatch.setattr(loading, "manifest_of", lambda *_: manifest)
+    monkeypatch.setattr(loading, "config_of", lambda *_: get_defaults())
+    with caplog.at_level("WARNING", logger="maskrcnn_benchmark"):
+        load_model("model.onnx", score_threshold=threshold)
+    said = "model.onnx was exported to find what scores higher than 0.05" in caplog.text
+    assert said == is_said

@@ -261,3 +261,28 @@ def test_recorded_weights_find_the_recorded_objects(
         if masks is not None and dense is not None:
             differing = (dense[match] != masks[index]).sum()
             assert differing <= 0.01 * max(masks[index].sum(), 100)
+
+
+@pytest.mark.parametrize("value", [-0.1, 50, float("nan"), "0.5", None])
+@pytest.mark.parametrize("name", ["score_threshold", "mask_threshold"])
+def test_thresholds_are_shares(make_run: MakeRun, name: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=f"{name} must be a number from 0 to 1, got"):
+        Predictor(make_run(), **{name: value})  # type: ignore[arg-type]
+
+
+def test_settings_name_the_weights_that_were_loaded(make_run: MakeRun) -> None:
+    run = make_run()
+    predictor = Predictor(run)
+    before = predictor.settings
+    # Training goes on meanwhile.
+    (run / "model_0000100.pth").write_bytes((run / "model_final.pth").read_bytes())
+    (run / "last_checkpoint").write_text("model_0000100.pth")
+    assert predictor.settings == before
+    assert before["weights"] == str(run / "model_final.pth")
+    assert Predictor(run).settings != before
+
+
+def test_an_iterator_is_no_image(make_run: MakeRun) -> None:
+    predictor = Predictor(make_run())
+    with pytest.raises(TypeError, match=r"as a list, or call iterate\(\)"):
+        predictor(iter([make_image()]))  # type: ignore[call-overload]

@@ -106,3 +106,25 @@ def test_other_channels_pass_as_they_are() -> None:
 def test_other_things_are_refused(source: Any) -> None:
     with pytest.raises(TypeError, match="an image must be a path"):
         read_source(source, PHOTOGRAPH)
+
+
+def test_bytes_of_other_channels_are_read_as_files_are(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 65536, (9, 7, 5), dtype=np.uint16)
+    path = tmp_path / "a.npy"
+    np.save(path, pixels)
+    wanted = ImageFormat(channels=5, bit_depth=16)
+    expected = read_source(path, wanted)
+    with path.open("rb") as file:
+        file.read(3)
+        assert torch.equal(read_source(file, wanted), expected)  # type: ignore[arg-type]
+    assert torch.equal(read_source(path.read_bytes(), wanted), expected)  # type: ignore[arg-type]
+    deep = Image.fromarray(pixels[..., 0])
+    for kind in ("PNG", "TIFF"):
+        buffer = io.BytesIO()
+        deep.save(buffer, format=kind)
+        got = read_source(buffer.getvalue(), ImageFormat(channels=1, bit_depth=16))
+        torch.testing.assert_close(got, expected[:1])  # type: ignore[index]
+    with pytest.raises(DatasetError, match="the 8 bytes given cannot be read"):
+        read_source(b"no image", wanted)
+    with pytest.raises(DatasetError, match=r"bytes given holds uint8 .* 5 channels are expected"):
+        read_source(png(), wanted)

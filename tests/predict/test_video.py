@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -10,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskrcnn_benchmark.errors import DatasetError, MissingExtraError
+from maskrcnn_benchmark.errors import ConfigError, DatasetError, MaskRCNNError, MissingExtraError
 from maskrcnn_benchmark.predict import Predictor
+from maskrcnn_benchmark.predict import video as video_module
 from maskrcnn_benchmark.predict.video import VideoWriter, open_video, predict_video
 
 from .conftest import MakeRun
@@ -149,3 +151,53 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         open_video(tmp_path / "a.mp4"),
     ):
         pass
+
+
+def test_a_video_is_not_replaced_by_its_own_results(make_run: MakeRun, tmp_path: Path) -> None:
+    source = make_video(tmp_path / "a.mp4")
+    before = source.read_bytes()
+    with pytest.raises(DatasetError, match="choose another output folder"):
+        predict_video(Predictor(make_run()), source, tmp_path / "x" / ".." / "a.mp4")
+    assert source.read_bytes() == before
+
+
+def test_a_video_has_its_name_when_it_is_whole(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.mp4")
+    before = path.read_bytes()
+    with VideoWriter(path) as writer:
+        for _ in range(3):
+            writer.write(Image.new("RGB", (64, 48)))
+        # A process that is killed here leaves the old one, and a file that the next one removes.
+        assert path.read_bytes() == before
+        assert len(list(tmp_path.iterdir())) == 2
+    assert path.read_bytes() != before
+    assert list(tmp_path.iterdir()) == [path]
+    with open_video(path) as stream:
+        assert len(list(stream.frames())) == 3
+
+
+def test_a_place_that_cannot_be_is_named(make_run: MakeRun, tmp_path: Path) -> None:
+    source = make_video(tmp_path / "a.mp4")
+    with pytest.raises(ConfigError, match=r"folder of the results '.*a\.mp4' cannot be made"):
+        predict_video(Predictor(make_run()), source, source / "b.mp4")
+
+
+@pytest.mark.parametrize("place", ["write", "close"])
+def test_a_full_disk_is_said(
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """While frames are written, and when the json is."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    source = make_video(tmp_path / "a.mp4")
+    if place == "write":
+        monkeypatch.setattr(VideoWriter, "write", full)
+    else:
+        monkeypatch.setattr(video_module, "write_coco", full)
+    frames = 0 if place == "write" else 12
+    with pytest.raises(
+        MaskRCNNError, match=rf"the disk is full: .*{frames} frames of .* were done"
+    ):
+        predict_video(Predictor(make_run()), source, tmp_path / "b.mp4")

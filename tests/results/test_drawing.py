@@ -1,8 +1,11 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from maskrcnn_benchmark.errors import ShapeError
+from maskrcnn_benchmark.predict.images import read_image
 from maskrcnn_benchmark.results.detections import Detections
 from maskrcnn_benchmark.results.drawing import _overlap, _place_label, draw
 from maskrcnn_benchmark.results.masks import encode_mask
@@ -136,3 +139,33 @@ def test_other_arrays_are_refused(image: np.ndarray) -> None:
 def test_an_image_of_another_size_is_refused() -> None:
     with pytest.raises(ShapeError, match=r"160x121 pixels.* 160x120"):
         draw(grey((121, 160)), make_detections([]))
+
+
+@pytest.mark.parametrize("mode", ["I;16", "F"])
+def test_deep_images_are_drawn_as_they_were_looked_at(mode: str) -> None:
+    ramp = np.linspace(0, 255, 160)[None].repeat(120, axis=0).round()
+    values = (ramp * 257).astype(np.uint16) if mode == "I;16" else (ramp / 255).astype(np.float32)
+    image = Image.fromarray(values)
+    assert image.mode == mode
+    picture = np.asarray(draw(image, make_detections([])))
+    np.testing.assert_array_equal(picture[..., 1], ramp.astype(np.uint8))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_file_is_turned_as_its_objects_were_found(tmp_path: Path, orientation: int) -> None:
+    path = tmp_path / "photo.png"
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(path, exif=exif)
+    upright = read_image(path)
+    nothing = make_detections([], size=upright.size[::-1])
+    found = nothing.with_source(path=str(path))
+    with Image.open(path) as image:
+        np.testing.assert_array_equal(np.asarray(found.draw(image)), np.asarray(upright))
+    with Image.open(path) as image:  # Found in the PIL image, which is taken as it lies.
+        lying = make_detections([], size=(40, 60))
+        np.testing.assert_array_equal(np.asarray(lying.draw(image)), pixels)
+    if orientation > 4:
+        with pytest.raises(ShapeError, match="turned by their EXIF orientation"):
+            found.draw(pixels)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -72,3 +73,8 @@ def test_what_cannot_be_read_is_named() -> None:
         )
     with pytest.raises(DatasetError, match="is a point; expected polygon"):
         from_labelme(make({"shape_type": "point", "points": [[1, 1]]}), ("__background__", "cat"))
+
+
+def test_a_score_of_0_stays(boxes_only: Detections) -> None:
+    unsure = replace(boxes_only, scores=np.zeros(4, dtype=np.float32))
+    assert from_labelme(to_labelme(unsure), unsure.class_names).scores.tolist() == [0.0] * 4

@@ -58,3 +58,11 @@ def test_the_source_can_be_named(drawn: Detections) -> None:
     named = drawn.with_source(path="b.jpg", image_id=9)
     assert (named.path, named.image_id) == ("b.jpg", 9)
     assert named.masks == drawn.masks
+
+
+def test_one_label_may_come_as_a_number_of_numpy(drawn: Detections) -> None:
+    assert drawn.filter(labels=drawn.labels[1]).labels.tolist() == [1, 1]
+    assert drawn.filter(labels=np.array([1, 3])).labels.tolist() == [1, 3, 1]
+    for label in (4, -1):
+        with pytest.raises(ShapeError, match=f"there is no class {label}, only 0 to 3"):
+            drawn.filter(labels=label)

@@ -1,5 +1,6 @@
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -68,3 +69,22 @@ def test_other_csv_files_are_named(tmp_path: Path) -> None:
     write_csv(path, [make_detections()])
     with pytest.raises(DatasetError, match=r"a\.csv: .*not in list"):
         read_csv(path, ["__background__", "cat"])
+
+
+@pytest.mark.parametrize("name", ["a\rb", "cat\r", "a\nb", "a\r\nb", " cat", "Süßes, 'x'", ""])
+def test_csv_keeps_odd_names(tmp_path: Path, name: str) -> None:
+    found = replace(make_detections(), class_names=("__background__", "cat", name))
+    found = found.with_source(path="caf\udce9\r.jpg", image_id=3)
+    write_csv(tmp_path / "a.csv", [found])
+    (again,) = read_csv(tmp_path / "a.csv", found.class_names)
+    assert again.names == found.names
+    assert again.path == found.path
+    np.testing.assert_array_equal(again.boxes, found.boxes)
+
+
+@pytest.mark.parametrize("image_id", [0, 12, -3, "007", "--3", "²", "a", "1.0", None])
+def test_csv_keeps_image_ids(tmp_path: Path, image_id: int | str | None) -> None:
+    write_csv(tmp_path / "a.csv", [make_detections().with_source(image_id=image_id)])
+    (again,) = read_csv(tmp_path / "a.csv", make_detections().class_names)
+    assert again.image_id == image_id
+    assert type(again.image_id) is type(image_id)
