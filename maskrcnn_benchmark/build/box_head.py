@@ -13,6 +13,7 @@ from maskrcnn_benchmark.build.parts import (
 )
 from maskrcnn_benchmark.build.registered import (
     adapt_extractor,
+    check_outputs,
     find_registered,
     unknown_part,
 )
@@ -94,8 +95,9 @@ def build_box_predictor(cfg: Config, *, in_channels: int) -> nn.Module:
     head = cfg.MODEL.ROI_BOX_HEAD
     registered = find_registered(registry.ROI_BOX_PREDICTOR, head.PREDICTOR)
     if registered is not None:
-        predictor: nn.Module = registered(cfg, in_channels)
-        return predictor
+        num_boxes = 2 if cfg.MODEL.CLS_AGNOSTIC_BBOX_REG else head.NUM_CLASSES
+        own: nn.Module = registered(cfg, in_channels)
+        return check_outputs(own, (head.NUM_CLASSES, 4 * num_boxes))
     if head.PREDICTOR not in ("FastRCNNPredictor", "FPNPredictor"):
         key = "MODEL.ROI_BOX_HEAD.PREDICTOR"
         raise unknown_part(key, head.PREDICTOR, registry.ROI_BOX_PREDICTOR)

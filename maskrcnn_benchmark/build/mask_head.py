@@ -14,6 +14,7 @@ from maskrcnn_benchmark.build.parts import (
 from maskrcnn_benchmark.build.registered import (
     adapt_extractor,
     adapt_predictor,
+    check_outputs,
     find_registered,
     unknown_part,
 )
@@ -83,7 +84,7 @@ def build_mask_predictor(cfg: Config, *, in_channels: int) -> MaskPredictor:
     registered = find_registered(registry.ROI_MASK_PREDICTOR, head.PREDICTOR)
     if registered is not None:
         own: MaskPredictor = adapt_predictor(registered(cfg, in_channels))
-        return own
+        return check_outputs(own, (cfg.MODEL.ROI_BOX_HEAD.NUM_CLASSES,))
     hidden = {"MaskRCNNC4Predictor": head.CONV_LAYERS[-1], "MaskRCNNConv1x1Predictor": None}
     if head.PREDICTOR not in hidden:
         key = "MODEL.ROI_MASK_HEAD.PREDICTOR"

@@ -37,6 +37,9 @@ def build_model(cfg: Config) -> Detector:
     backbone = build_backbone(cfg)
     build = build_retinanet if cfg.MODEL.RETINANET_ON else build_generalized_rcnn
     model: Detector = build(cfg, backbone=backbone, numerics=numerics)
+    if cfg.MODEL.RETINANET_ON or not cfg.MODEL.RPN_ONLY:
+        head = cfg.MODEL.RETINANET if cfg.MODEL.RETINANET_ON else cfg.MODEL.ROI_BOX_HEAD
+        model.num_classes = head.NUM_CLASSES
     # The convolutions of a CPU, and of a GPU's tensor cores, work on channels that lie side by side.
     return model.to(memory_format=torch.channels_last)
 

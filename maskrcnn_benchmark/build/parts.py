@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from maskrcnn_benchmark.build.registered import registered_names
+from maskrcnn_benchmark.build.registered import find_registered, registered_names
 from maskrcnn_benchmark.config import Config
 from maskrcnn_benchmark.errors import ConfigError
 from maskrcnn_benchmark.layers.norms import NormName
@@ -118,7 +118,8 @@ def build_conv5_extractor(
     """Stage 4 of the ResNet as a head on regions (C4)."""
     # Three blocks whatever the body, hence depth 50: stage 4 of ResNet-50, -101 and -152 is the same. Basic blocks for
     # the shallow ones.
-    depth, _ = parse_conv_body(cfg)
+    is_users = find_registered(registry.BACKBONES, cfg.MODEL.BACKBONE.CONV_BODY) is not None
+    depth = 50 if is_users else parse_conv_body(cfg)[0]
     head = ResNetStages(
         stages=(4,),
         depth=min(depth, 50),

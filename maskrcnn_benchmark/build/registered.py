@@ -31,6 +31,9 @@ from maskrcnn_benchmark.utils.registry import Registry
 # What parts are made with; a backbone with the first, an RPN head with all three, others with two.
 _ARGUMENTS = ("cfg", "in_channels", "num_anchors")
 
+# What predictors give: those of the box head both.
+_OUTPUTS = ("logits", "deltas")
+
 _Module = TypeVar("_Module", bound=nn.Module)
 
 
@@ -154,6 +157,23 @@ def adapt_extractor(module: _Module, head: Any, key: str) -> _Module:
 def adapt_predictor(module: _Module) -> _Module:
     """A user's mask predictor, also for one class of each region."""
     return module if hasattr(module, "forward_class") else put_before(module, AllClassesPredictor)
+
+
+def check_outputs(module: _Module, channels: Sequence[int]) -> _Module:
+    """A user's predictor, whose `forward` raises ShapeError unless its outputs have so many channels."""
+    module.register_forward_hook(partial(_check_channels, channels=tuple(channels)))
+    return module
+
+
+def _check_channels(module: nn.Module, _: Any, outputs: Any, *, channels: tuple[int, ...]) -> None:
+    given = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    if [each.shape[1] for each in given] == list(channels):
+        return
+    names = (f"{kind} (R, {count}, ...)" for kind, count in zip(_OUTPUTS, channels, strict=False))
+    raise ShapeError(
+        f"predictor {type(module).__name__}: expected {' and '.join(names)}, as NUM_CLASSES of ROI_BOX_HEAD and "
+        f"CLS_AGNOSTIC_BBOX_REG say, got {', '.join(str(tuple(each.shape)) for each in given)}"
+    )
 
 
 class Translator(nn.Module):

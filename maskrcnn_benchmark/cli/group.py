@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -59,7 +60,7 @@ def exit_if_gate_failed(results: Mapping[str, Any]) -> None:
 
 @contextmanager
 def readable_errors() -> Iterator[None]:
-    """Turn our errors, and Ctrl-C, into a message on stderr and an exit code.
+    """Turn our errors, those of files and disks, and Ctrl-C, into a message on stderr and an exit code.
 
     Raises:
         SystemExit: instead of the error, unless MASKRCNN_TRACEBACK is set.
@@ -72,13 +73,19 @@ def readable_errors() -> Iterator[None]:
         _report(error)
         usage = isinstance(error, ConfigError | DatasetError)
         raise SystemExit(EXIT_USAGE if usage else EXIT_FAILED) from None
+    except OSError as error:
+        # A closed pipe (`| head`) is no failure; without a number it was raised by a library, for a reason of its own.
+        if error.errno in (None, errno.EPIPE) or os.environ.get(TRACEBACK_VARIABLE):
+            raise
+        _report(error)
+        raise SystemExit(EXIT_FAILED) from None
     except KeyboardInterrupt as interruption:
         # Its text, if any, is how to resume.
         typer.secho(f"\nInterrupted. {interruption}".rstrip(), fg="yellow", err=True)
         raise SystemExit(EXIT_INTERRUPTED) from None
 
 
-def _report(error: MaskRCNNError) -> None:
+def _report(error: Exception) -> None:
     # Nothing is wrapped or boxed, so that paths can be copied.
     typer.secho(f"{type(error).__name__}:", fg="red", bold=True, err=True, nl=False)
     typer.echo(f" {error}", err=True)

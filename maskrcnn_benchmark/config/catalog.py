@@ -69,7 +69,7 @@ def find_dataset(config: Config, name: str) -> dict[str, Any]:
         near = nearest(name, [*custom, *getattr(catalog, "DATASETS", ())])
         raise ConfigError(
             f"the data set {name!r} is neither in DATASETS.CUSTOM nor in DatasetCatalog of "
-            f"{config.PATHS_CATALOG}{near}. Add it there, or give it directly: DATASETS.CUSTOM, or "
+            f"{config.PATHS_CATALOG}{near or '.'} Add it there, or give it directly: DATASETS.CUSTOM, or "
             "--train-json and --train-images on the command line."
         ) from error
     return found

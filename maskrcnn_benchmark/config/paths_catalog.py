@@ -154,7 +154,7 @@ class DatasetCatalog:
         except KeyError:
             hint = nearest(name, DatasetCatalog.DATASETS)
             raise ConfigError(
-                f"the data set {name!r} is not in DatasetCatalog{hint}. Add it to "
+                f"the data set {name!r} is not in DatasetCatalog{hint or '.'} Add it to "
                 "config/paths_catalog.py (or your PATHS_CATALOG), or give it directly: "
                 "DATASETS.CUSTOM, or --train-json and --train-images on the command line."
             ) from None
@@ -246,6 +246,6 @@ def _unknown_model(name: str) -> ConfigError:
     names = [f"ImageNetPretrained/{key}" for key in ModelCatalog.C2_IMAGENET_MODELS]
     names += [f"Caffe2Detectron/COCO/{key}" for key in ModelCatalog.C2_DETECTRON_MODELS]
     return ConfigError(
-        f"the weights 'catalog://{name}' are not in ModelCatalog{nearest(name, names)}. Add them to "
+        f"the weights 'catalog://{name}' are not in ModelCatalog{nearest(name, names) or '.'} Add them to "
         "config/paths_catalog.py (or your PATHS_CATALOG), or set MODEL.WEIGHT to a file."
     )

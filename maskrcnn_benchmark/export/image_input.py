@@ -19,7 +19,8 @@ _INNER = "network_"
 _RULES = {
     # The long side down, after the short one was rounded where it had to be less than wanted.
     "detectron": """
-        limited = Round (limit)
+        whole_limit = Round (limit)
+        limited = Max (whole_limit, one_pixel)
         too_long = Greater (scaled_long, longest)
         target_short = Where (too_long, limited, wanted)
         scaled = Mul (target_short, sides)
@@ -38,7 +39,8 @@ _RULES = {
         exact = Where (too_long, shrunk, first)
         half = Constant <value = double[1] {0.5}> ()
         above = Add (exact, half)
-        rounded = Floor (above)""",
+        whole = Floor (above)
+        rounded = Max (whole, one_pixel)""",
 }
 
 _BEFORE = """
@@ -52,6 +54,7 @@ before (uint8[batch, image_height, image_width, 3] images)
     three = Constant <value_ints = [3]> ()
     wanted = Constant <value = double[1] {{{min_size}.0}}> ()
     longest = Constant <value = double[1] {{{max_size}.0}}> ()
+    one_pixel = Constant <value = double[1] {{1.0}}> ()
     shape = Shape (images)
     whole_sides = Slice (shape, one, three)
     sides = Cast <to = 11> (whole_sides)

@@ -13,9 +13,10 @@ from torch import nn
 
 from maskrcnn_benchmark.build.model import build_model
 from maskrcnn_benchmark.config import Config, get_defaults
-from maskrcnn_benchmark.errors import ConfigError
+from maskrcnn_benchmark.errors import ConfigError, DatasetError
 from maskrcnn_benchmark.layers.norms import FrozenBatchNorm2d
 from maskrcnn_benchmark.modeling.detector import GeneralizedRCNN, RetinaNet
+from tests.thin_models import make_target
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -357,3 +358,23 @@ def test_group_norm_needs_exactly_one_number() -> None:
             "MODEL.ROI_MASK_HEAD.CONV_LAYERS",
             (12, 12),
         )
+
+
+@pytest.mark.parametrize(
+    ("file", "key"),
+    [
+        ("e2e_faster_rcnn_R_50_FPN_1x.yaml", "MODEL.ROI_BOX_HEAD.NUM_CLASSES"),
+        ("retinanet/retinanet_R-50-FPN_1x.yaml", "MODEL.RETINANET.NUM_CLASSES"),
+    ],
+)
+@pytest.mark.parametrize("label", [4, -1])
+def test_labels_of_no_class_are_named(file: str, key: str, label: int) -> None:
+    model = build(file, key, 4)
+    targets = [make_target(64, 96, count=2), make_target(64, 96, count=3)]
+    model.pad_targets(targets, "cpu")
+    targets[1].get_field("labels")[1] = label
+    message = rf"targets\[1\]: expected labels from 1 to 3, got {label}\. The model has 4 classes"
+    with pytest.raises(DatasetError, match=message):
+        model.pad_targets(targets, "cpu")
+    # A proposal network has no classes.
+    build("rpn_R_50_FPN_1x.yaml").pad_targets(targets, "cpu")

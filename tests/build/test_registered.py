@@ -348,6 +348,82 @@ def test_an_rpn_head_with_other_maps_is_refused(
         model(make_images((64, 96)), [make_target(64, 96, count=3)])
 
 
+@pytest.mark.parametrize(
+    ("classes", "boxes", "got"),
+    [(3, 4, r"\(\d+, 3\), \(\d+, 16\)"), (4, 5, r"\(\d+, 4\), \(\d+, 20\)")],
+)
+def test_a_box_predictor_with_other_outputs_is_refused(
+    cfg: Config, monkeypatch: pytest.MonkeyPatch, classes: int, boxes: int, got: str
+) -> None:
+    class OddPredictor(nn.Module):
+        def __init__(self, cfg: Config, in_channels: int) -> None:
+            super().__init__()
+            self.logits = nn.Linear(in_channels, classes)
+            self.deltas = nn.Linear(in_channels, 4 * boxes)
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return self.logits(x), self.deltas(x)
+
+    monkeypatch.setitem(registry.ROI_BOX_PREDICTOR, "odd", OddPredictor)
+    cfg.merge_from_list(["MODEL.ROI_BOX_HEAD.PREDICTOR", "odd"])
+    model = build_detection_model(cfg)
+    expected = (
+        r"OddPredictor: expected logits \(R, 4, ...\) and deltas \(R, 16, ...\), as NUM_CLASSES"
+    )
+    with pytest.raises(ShapeError, match=rf"{expected}.*got {got}"):
+        model(make_images((64, 96)), [make_target(64, 96, count=3)])
+
+
+def test_a_mask_predictor_with_other_classes_is_refused(
+    cfg: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class OnlyTwo(nn.Conv2d):
+        def __init__(self, cfg: Config, in_channels: int) -> None:
+            super().__init__(in_channels, 2, 1)
+
+    monkeypatch.setitem(registry.ROI_MASK_PREDICTOR, "OnlyTwo", OnlyTwo)
+    cfg.merge_from_list(["MODEL.ROI_MASK_HEAD.PREDICTOR", "OnlyTwo"])
+    model = build_detection_model(cfg)
+    with pytest.raises(ShapeError, match=r"OnlyTwo: expected logits \(R, 4, ...\).*got \(\d+, 2, "):
+        model(make_images((64, 96)), [make_target(64, 96, count=3)])
+
+
+def test_a_users_body_with_the_c4_head_of_this_package(cfg: Config) -> None:
+    """Stage 4 of a ResNet-50, as the old project made it for any body."""
+
+    @registry.BACKBONES.register("user-c4")
+    class UserC4(nn.Module):
+        out_channels = 16
+
+        def __init__(self, cfg: Config) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, self.out_channels, 16, stride=16)
+
+        def forward(self, images: Tensor) -> list[Tensor]:
+            return [self.conv(images)]
+
+    changes: dict[str, Any] = {
+        "BACKBONE.CONV_BODY": "user-c4",
+        "RESNETS.RES2_OUT_CHANNELS": 8,
+        "RESNETS.WIDTH_PER_GROUP": 4,
+        "RPN.USE_FPN": False,
+        "RPN.RPN_HEAD": "SingleConvRPNHead",
+        "RPN.ANCHOR_STRIDE": (16,),
+        "RPN.ANCHOR_SIZES": (16, 32),
+        "ROI_BOX_HEAD.FEATURE_EXTRACTOR": "ResNet50Conv5ROIFeatureExtractor",
+        "ROI_BOX_HEAD.PREDICTOR": "FastRCNNPredictor",
+        "ROI_BOX_HEAD.POOLER_SCALES": (0.0625,),
+    }
+    for key, value in changes.items():
+        cfg.merge_from_list([f"MODEL.{key}", value])
+    cfg.merge_from_list(["MODEL.MASK_ON", False])
+    model = build_detection_model(cfg)
+    head = model.get_submodule("roi_heads.box.feature_extractor.head")
+    assert len(head.get_submodule("layer4")) == 3  # type: ignore[arg-type]
+    losses = model(make_images((64, 96)), [make_target(64, 96, count=3)])
+    assert all(bool(loss.isfinite()) for loss in losses.values())
+
+
 def test_a_taken_name_is_refused() -> None:
     with pytest.raises(ValueError, match="'FPN2MLPFeatureExtractor' already belongs to"):
         registry.ROI_BOX_FEATURE_EXTRACTORS.register("FPN2MLPFeatureExtractor", object)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -43,6 +45,15 @@ def test_our_errors_are_one_block(kind: type[MaskRCNNError], code: int) -> None:
     exit_code, text, _ = run(kind("a long path " + "x" * 200))
     assert exit_code == code
     assert text.startswith(f"{kind.__name__}: a long path {'x' * 200}\n")
+    assert "Traceback" not in text
+
+
+def test_what_the_system_refuses_is_one_block() -> None:
+    code, text, _ = run(PermissionError(errno.EACCES, "Permission denied", "/somewhere/config.yml"))
+    assert code == 1
+    assert text.startswith(
+        "PermissionError: [Errno 13] Permission denied: '/somewhere/config.yml'\n"
+    )
     assert "Traceback" not in text
 
 

@@ -11,7 +11,16 @@ from maskrcnn_benchmark.data.transforms.resize import Resize
 from maskrcnn_benchmark.errors import ExportError
 from maskrcnn_benchmark.export.image_input import PADDED_NAMES, add_resizing, inner_names
 
-SIZES = [(640, 480), (1000, 333), (333, 1000), (427, 640), (100, 300), (201, 200), (50, 60)]
+SIZES = [
+    (640, 480),
+    (1000, 333),
+    (333, 1000),
+    (427, 640),
+    (100, 300),
+    (201, 200),
+    (50, 60),
+    (4, 4000),
+]
 
 
 def tiny_network():

@@ -86,8 +86,8 @@ class Resize:
         return Image.fromarray(values.round().clamp(0, 255).byte().numpy())
 
     def _resize_tensor(self, image: Tensor, size: HeightWidth, short_side: int) -> Tensor:
-        if self.rule == "torchvision":
-            scale = min(short_side / min(image.shape[-2:]), self.max_size / max(image.shape[-2:]))
+        scale = min(short_side / min(image.shape[-2:]), self.max_size / max(image.shape[-2:]))
+        if self.rule == "torchvision" and scale * min(image.shape[-2:]) >= 1:
             # The scale of each axis is that of the rounded sides.
             return F.interpolate(
                 image[None],
@@ -98,7 +98,7 @@ class Resize:
             )[0]
         if tuple(image.shape[-2:]) == size:
             return image
-        antialias = self.rule != "mmdet"
+        antialias = self.rule in ("detectron", "detectron2")
         return F.interpolate(
             image[None], size=size, mode="bilinear", align_corners=False, antialias=antialias
         )[0]
@@ -111,7 +111,7 @@ class Resize:
 def _resized_sides(
     height: int, width: int, short_side: int, max_size: int, rule: ResizeRule
 ) -> tuple[int, int]:
-    """New height and width."""
+    """New height and width; of an image that is far longer than wide, too, each is at least one pixel."""
     short, long = min(width, height), max(width, height)
     if rule == "detectron2":
         # In two steps, as detectron2 multiplies: the last bit decides where a side ends in a half.
@@ -120,15 +120,15 @@ def _resized_sides(
         if max(sides) > max_size:
             scale = max_size / max(sides)
             sides = [side * scale for side in sides]
-        return int(sides[0] + 0.5), int(sides[1] + 0.5)
+        return max(int(sides[0] + 0.5), 1), max(int(sides[1] + 0.5), 1)
     if rule == "mmdet":
         scale = min(max_size / long, short_side / short)
-        return int(height * scale + 0.5), int(width * scale + 0.5)
+        return max(int(height * scale + 0.5), 1), max(int(width * scale + 0.5), 1)
     if rule == "torchvision":
         scale = min(short_side / short, max_size / long)
-        return math.floor(height * scale), math.floor(width * scale)
+        return max(math.floor(height * scale), 1), max(math.floor(width * scale), 1)
     if long / short * short_side > max_size:
-        short_side = round(max_size * short / long)
+        short_side = max(round(max_size * short / long), 1)
     if short == short_side:
         return height, width
     if width < height:

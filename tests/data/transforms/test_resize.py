@@ -29,12 +29,17 @@ def ramp(height: int, width: int) -> np.ndarray:
         ("torchvision", (1000, 333), (443, 1333)),
         ("mmdet", (500, 1000), (1333, 667)),
         ("torchvision", (500, 1000), (1333, 666)),
+        # Far longer than wide.
+        ("detectron", (1, 3000), (3000, 1)),
+        ("detectron2", (1, 3000), (1333, 1)),
+        ("mmdet", (3000, 1), (1, 1333)),
+        ("torchvision", (1, 3000), (1333, 1)),
     ],
 )
 def test_sizes(rule: str, size: tuple[int, int], expected: tuple[int, int]) -> None:
     resize = Resize(800, 1333, rule=rule)
     assert resize.get_size(size) == expected
-    if max(size) < 1000:
+    if max(size) < 1000 or min(size) == 1:
         image = Image.new("RGB", size)
         assert resize(image).size == expected[::-1]
         assert resize(torch.zeros(3, *size[::-1])).shape[1:] == expected
