@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from types import FrameType
 from typing import Any
 
 import torch
@@ -16,9 +15,6 @@ from maskrcnn_benchmark.data.samplers.grouped_batch_sampler import GroupedBatchS
 from maskrcnn_benchmark.data.samplers.seeded_batch_sampler import SeededBatchSampler
 from maskrcnn_benchmark.data.seeded import SeededDataset
 from maskrcnn_benchmark.errors import ConfigError, DatasetError
-
-# So long a worker goes on after SIGTERM, if the training process does not end it before.
-_GRACE_S = 60
 
 
 class BatchLoader(DataLoader[Any]):
@@ -196,16 +192,8 @@ def make_loader(
 def _start_worker(worker_id: int) -> None:
     """Set up a worker process.
 
-    Ctrl-C goes to all processes of a terminal, and SIGTERM of a scheduler to all of a job; only the
-    training process acts on it, so that it can finish its iteration and save. It ends the workers itself.
+    Ctrl-C goes to all processes of a terminal; only the training process acts on it, so that it can
+    finish its iteration and save. It ends the workers itself.
     """
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(signal, "SIGALRM"):
-        signal.signal(signal.SIGTERM, _end_later)
-
-
-def _end_later(number: int, frame: FrameType | None) -> None:
-    # Not never: it is also how a worker that hangs is ended.
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.alarm(_GRACE_S)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import datetime
 import logging
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any
 
 import torch
@@ -152,12 +156,13 @@ class _TrainingLoop:
             # Loader workers start here, with the signal handlers in place.
             batches = iter(loader) if start_iteration < last else iter(())
             self.step.model.train()
-            for iteration in range(start_iteration + 1, last + 1):
-                batch = self._next_batch(batches, iteration=iteration, interrupt=interrupt)
-                losses, stop = self._iterate(batch, iteration=iteration, interrupt=interrupt)
-                self._do_what_is_due(iteration=iteration, stop=stop)
-                bar.describe(f"Training, loss {sum(losses.values()):.3f}")
-                bar.advance()
+            with _workers_may_end(interrupt):
+                for iteration in range(start_iteration + 1, last + 1):
+                    batch = self._next_batch(batches, iteration=iteration, interrupt=interrupt)
+                    losses, stop = self._iterate(batch, iteration=iteration, interrupt=interrupt)
+                    self._do_what_is_due(iteration=iteration, stop=stop)
+                    bar.describe(f"Training, loss {sum(losses.values()):.3f}")
+                    bar.advance()
             # Not `last` where the run is beyond it: to raise MAX_ITER again would repeat iterations.
             self._save(FINAL_CHECKPOINT, iteration=max(last, start_iteration))
         _log_time(time.perf_counter() - began, iterations=last - start_iteration)
@@ -176,7 +181,8 @@ class _TrainingLoop:
                 "expected one batch for each"
             ) from None
         except RuntimeError:
-            # Workers that are not forked (macOS, Windows) die of the Ctrl-C that we answer to.
+            # Workers that are not forked (macOS, Windows) die of the Ctrl-C that we answer to; all of them of a SIGTERM
+            # to the whole job.
             if interrupt.requested:
                 self._stop(iteration=iteration - 1)
             raise
@@ -252,6 +258,31 @@ def _numbered(iteration: int) -> str:
 def _seed_torch(seed: int, *, iteration: int) -> None:
     mixed = (seed * 1_000_003 + iteration) * 65_537 + get_rank()
     torch.manual_seed(mixed % (1 << 63))
+
+
+@contextmanager
+def _workers_may_end(interrupt: Interrupt) -> Iterator[None]:
+    """Let loader workers die of what the training was asked to stop by.
+
+    Where a worker dies, torch raises an error wherever this process happens to be, be it in the middle of saving.
+    """
+    # Windows has no such signal, and only the main thread may handle one.
+    number = getattr(signal, "SIGCHLD", signal.SIGINT)
+    raise_error = signal.getsignal(number)
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if number == signal.SIGINT or not in_main_thread or not callable(raise_error):
+        yield
+        return
+
+    def child_ended(number: int, frame: FrameType | None) -> None:
+        if not interrupt.requested:
+            raise_error(number, frame)
+
+    signal.signal(number, child_ended)
+    try:
+        yield
+    finally:
+        signal.signal(number, raise_error)
 
 
 def _log_time(seconds: float, *, iterations: int) -> None:

@@ -1,9 +1,6 @@
 """The same images and augmentations for any number of ranks and workers, and after a resume."""
 
-import multiprocessing
-import os
 import random
-import signal
 from itertools import chain
 
 import pytest
@@ -98,22 +95,6 @@ def test_a_resumed_run_goes_on_exactly(dataset, whole, start):
 
 def test_resuming_with_workers(dataset, whole):
     assert stream(dataset, start_iteration=7, num_workers=2) == whole[7:]
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="needs Unix")
-def test_a_signal_to_all_processes_leaves_the_workers_to_the_training(dataset):
-    """As `timeout` and schedulers send it: the training process still saves its checkpoint."""
-    before = set(multiprocessing.active_children())
-    batches = iter(make_train_loader(dataset, images_per_batch=4, num_iterations=12, num_workers=2))
-    next(batches)
-    workers = set(multiprocessing.active_children()) - before
-    assert len(workers) == 2
-    for worker in workers:
-        os.kill(worker.pid, signal.SIGTERM)
-    assert len(list(batches)) == 11
-    for worker in workers:
-        worker.join(30)
-        assert worker.exitcode == 0
 
 
 def test_augmentation_differs_between_passes_and_seeds_are_given(dataset, whole):

@@ -48,3 +48,11 @@ def test_ctrl_c_with_workers_saves_and_ends_with_130(tmp_path, whole):
     assert (tmp_path / "last_checkpoint").read_text() == str(tmp_path / "model_0000006.pth")
     assert live(tmp_path) == 0
     assert same_weights(tmp_path, whole)
+
+
+def test_a_signal_to_the_whole_job_saves_all_the_same(tmp_path, whole):
+    """As `timeout` and schedulers send it: the loader workers die at once."""
+    assert live(tmp_path, kill_at=6, kill_with=signal.SIGTERM, to_all=True) == 130
+    assert "Stopped after iteration 6 of 16" in (tmp_path / "log.txt").read_text()
+    assert live(tmp_path) == 0
+    assert same_weights(tmp_path, whole)

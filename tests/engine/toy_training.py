@@ -5,9 +5,11 @@ python -m tests.engine.toy_training FOLDER [--max-iter N] [--workers N] [--kill-
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import random
 import signal
+import subprocess
 import sys
 
 import torch
@@ -119,6 +121,7 @@ def train(
     workers=0,
     kill_at=0,
     kill_with=signal.SIGKILL,
+    to_all=False,
     error_at=0,
     nan_at=0,
     only_rank=None,
@@ -126,7 +129,7 @@ def train(
     """Do a whole run in `folder`, as a program would: resume, train, exit with 130 after Ctrl-C.
 
     At iteration `kill_at`, `error_at` or `nan_at` something happens in the process `only_rank`, or
-    in all of them.
+    in all of them; `to_all`: in its loader workers, too.
     """
     with process_group(torch.device("cpu")) as place:
         setup_logger("maskrcnn_benchmark", folder, place.rank)
@@ -137,7 +140,13 @@ def train(
             if only_rank not in (None, place.rank):
                 return
             if start + number == kill_at:
+                workers_too = multiprocessing.active_children() if to_all else []
                 os.kill(os.getpid(), kill_with)
+                for worker in workers_too:
+                    # By another process: one from the parent would be taken for the end of the loader.
+                    subprocess.run(["kill", f"-{int(kill_with)}", str(worker.pid)], check=True)
+                    # Dead, and not yet asked after.
+                    os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)
             if start + number == error_at:
                 raise ValueError("a made-up error")
             if start + number == nan_at:
