@@ -36,6 +36,9 @@ def test_compiled_files_are_written_whole_or_not_at_all(fails, tmp_path, monkeyp
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(
+    torch.__version__.startswith("2.11"), reason="torch 2.11 ties a C4 graph to odd or even sides"
+)
 def test_images_of_any_size(tmp_path):
     model = thin_detector(kind="C4")
     path = export_torch(DetectionGraph(model), tmp_path / "model.pt2")
