@@ -28,6 +28,7 @@ from predictor import COCODemo, Pixels
 from maskrcnn_benchmark.cli.group import readable_errors
 from maskrcnn_benchmark.cli.legacy_tools import read_config
 from maskrcnn_benchmark.errors import ConfigError, DatasetError, MaskRCNNError, MissingExtraError
+from maskrcnn_benchmark.predict.folder import make_output_folder
 from maskrcnn_benchmark.predict.images import read_image
 from maskrcnn_benchmark.predict.inputs import check_nothing_is_replaced
 from maskrcnn_benchmark.utils.atomic import atomic_write
@@ -321,7 +322,7 @@ class VideoFile(Sink):
         self._rate = rate
         self._writer: Any = None
         self._size = (0, 0)
-        _make_folder(path.parent)
+        make_output_folder(path.parent)
 
     def show(self, frame: Frame) -> bool:
         """Append it.
@@ -364,7 +365,7 @@ class PictureFiles(Sink):
         """Name the folder, or the one file; see that it can be written."""
         self.place = self._path = place
         self._is_folder = is_folder
-        _make_folder(place if is_folder else place.parent)
+        make_output_folder(place if is_folder else place.parent)
 
     def show(self, frame: Frame) -> bool:
         """Write it.
@@ -412,15 +413,6 @@ def open_sink(name: str | None, source: Source) -> Sink:
             f"--output {name}: expected a video ({', '.join(CODECS)}), a picture ({', '.join(PICTURES)}) or a folder"
         )
     return PictureFiles(path, is_folder=True)
-
-
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"--output: the folder '{path}' cannot be made: {error.strerror}"
-        ) from error
 
 
 def _to_bgr(image: Image.Image) -> Pixels:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from maskrcnn_benchmark.errors import ShapeError
+from maskrcnn_benchmark.errors import DatasetError, ShapeError
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.keypoint import make_keypoints
 from maskrcnn_benchmark.structures.polygons import PolygonList
@@ -120,6 +120,7 @@ class PaddedTargets:
         *,
         with_masks: bool,
         with_keypoints: bool = False,
+        num_classes: int | None = None,
         device: torch.device | str = "cpu",
     ) -> PaddedTargets:
         """Pad the targets of a batch.
@@ -129,10 +130,12 @@ class PaddedTargets:
                 (Keypoints) where wanted. An image without a `sample_seed` gets one from torch's global generator.
             with_masks: whether masks are needed.
             with_keypoints: whether keypoints are needed.
+            num_classes: background included; None: labels are not checked.
             device: where the result lives.
 
         Raises:
             ShapeError: if a field is missing or does not have one entry per box.
+            DatasetError: for a label of none of the classes.
         """
         # At least one row, so that a batch without any target needs no code of its own.
         count = max([1, *(len(target) for target in targets)])
@@ -145,6 +148,8 @@ class PaddedTargets:
             boxes[image, :size] = target.convert("xyxy").bbox.cpu()
             labels[image, :size] = target.get_field("labels").cpu()
             valid[image, :size] = True
+        if num_classes is not None:
+            _check_labels(labels, num_classes)
         for name, is_wanted in (("masks", with_masks), ("keypoints", with_keypoints)):
             for image, target in enumerate(targets):
                 if is_wanted and len(target):
@@ -200,6 +205,18 @@ def _moved(packed: _Packed, device: torch.device | str, non_blocking: bool) -> _
         value = getattr(packed, field.name)
         values[field.name] = value if value is None else value.to(device, non_blocking=non_blocking)
     return type(packed)(**values)
+
+
+def _check_labels(labels: Tensor, num_classes: int) -> None:
+    """Refuse labels (B, G) of no class, on the CPU still: a GPU would stop with an assertion of its kernels."""
+    wrong = ((labels < 0) | (labels >= num_classes)).nonzero()
+    if len(wrong):
+        image, row = wrong[0].tolist()
+        raise DatasetError(
+            f"targets[{image}]: expected labels from 1 to {num_classes - 1}, got {int(labels[image, row])}. The model "
+            f"has {num_classes} classes, background (0) included: set NUM_CLASSES of its head (ROI_BOX_HEAD, "
+            "RETINANET), or correct the dataset's labels."
+        )
 
 
 def _require_field(target: BoxList, name: str, image: int) -> None:

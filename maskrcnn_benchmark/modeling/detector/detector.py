@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from maskrcnn_benchmark.errors import DatasetError, ShapeError
+from maskrcnn_benchmark.errors import ShapeError
 from maskrcnn_benchmark.modeling.backbone.backbone import Backbone
 from maskrcnn_benchmark.structures.bounding_box import BoxList
 from maskrcnn_benchmark.structures.image_list import ImageList, to_image_list
@@ -101,12 +101,12 @@ class Detector(nn.Module, ABC):
             ShapeError: if a target lacks a field.
             DatasetError: for a label of none of the classes.
         """
-        if self.num_classes is not None:
-            for image, target in enumerate(targets):
-                if target.has_field("labels") and len(target):
-                    _check_labels(target.get_field("labels"), self.num_classes, image)
         return PaddedTargets.from_boxlists(
-            targets, with_masks=self.with_masks, with_keypoints=self.with_keypoints, device=device
+            targets,
+            with_masks=self.with_masks,
+            with_keypoints=self.with_keypoints,
+            num_classes=self.num_classes,
+            device=device,
         )
 
     @abstractmethod
@@ -139,14 +139,3 @@ class Detector(nn.Module, ABC):
         if divisor > 0 and (height % divisor or width % divisor):
             tensors = nn.functional.pad(tensors, (0, -width % divisor, 0, -height % divisor))
         return ImageList(tensors.contiguous(memory_format=torch.channels_last), batch.image_sizes)
-
-
-def _check_labels(labels: Tensor, num_classes: int, image: int) -> None:
-    """Raise DatasetError for labels (n,) below 0 or of no class; else a GPU stops with an assertion of its kernels."""
-    lowest, highest = labels.min().item(), labels.max().item()
-    if lowest < 0 or highest >= num_classes:
-        raise DatasetError(
-            f"targets[{image}]: expected labels from 1 to {num_classes - 1}, got {lowest if lowest < 0 else highest}. "
-            f"The model has {num_classes} classes, background (0) included: set NUM_CLASSES of its head (ROI_BOX_HEAD, "
-            "RETINANET), or correct the dataset's labels."
-        )
